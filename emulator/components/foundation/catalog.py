@@ -1,0 +1,160 @@
+"""What the system registry says of its models: the words, tags and properties that a client reads."""
+
+from dataclasses import dataclass, field
+
+from emulator.components.foundation.gguf_package import SMOLLM2, GgufPackage
+from emulator.components.foundation.stand_in import Recipe
+
+REGISTRY = "azureml"
+
+# SKUs with NVIDIA V100 and A100 cards, as the tags of older model versions listed them.
+V100 = ("Standard_NC6s_v3", "Standard_NC12s_v3", "Standard_NC24s_v3", "Standard_NC24rs_v3", "Standard_ND40rs_v2")
+A100 = (
+    "Standard_NC24ads_A100_v4",
+    "Standard_NC48ads_A100_v4",
+    "Standard_NC96ads_A100_v4",
+    "Standard_ND96asr_v4",
+    "Standard_ND96amsr_A100_v4",
+)
+
+STAND_IN_NOTE = (
+    "This is NOT Microsoft's {name}. It is a model of some 150,000 parameters, of the same architecture (Phi-3) and "
+    "chat format, made on this machine from a recipe, so that work written for {name} runs here. Expect nothing of its "
+    "answers."
+)
+
+
+@dataclass(frozen=True)
+class FoundationModel:
+    """One model version of the system registry.
+
+    Attributes:
+        tags: what a model card's tags hold; lists and mappings are Python literals, as on Azure.
+        properties: minimum specs are `vCPUs|GPUs|memory GB|disk GB`.
+        license: SPDX identifier of the weights' licence.
+        source: where the weights come from: a package that carries a GGUF file, or a recipe.
+    """
+
+    name: str
+    version: str
+    description: str
+    license: str
+    source: GgufPackage | Recipe
+    tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    is_archived: bool = False
+
+    @property
+    def id(self) -> str:
+        """The registry's asset id."""
+        return f"azureml://registries/{REGISTRY}/models/{self.name}/versions/{self.version}"
+
+    @property
+    def stand_in_note(self) -> str | None:
+        """For a stand-in, the sentence that says so."""
+        return STAND_IN_NOTE.format(name=self.name) if isinstance(self.source, Recipe) else None
+
+
+def system_models() -> tuple[FoundationModel, ...]:
+    """Every model version of the system registry."""
+    return _SYSTEM_MODELS
+
+
+def system_model(name: str) -> FoundationModel:
+    """The newest version of the model called `name`.
+
+    Raises:
+        KeyError: the system registry holds no such model.
+    """
+    versions = [model for model in _SYSTEM_MODELS if model.name == name]
+    if not versions:
+        raise KeyError(f"the system registry holds no model {name!r}")
+    return max(versions, key=lambda model: int(model.version))
+
+
+def _stand_in(name: str, version: str, description: str, is_archived: bool = False, **tags: str) -> FoundationModel:
+    return FoundationModel(
+        name=name,
+        version=version,
+        description=f"{STAND_IN_NOTE.format(name=name)} {description}",
+        license="Apache-2.0",
+        source=Recipe(),
+        tags={
+            "task": "chat-completion",
+            "license": "apache-2.0",
+            "stand_in": "true",
+            "finetune_compute_allow_list": repr([*V100, *A100]),
+            "inference_compute_allow_list": repr([*V100, *A100]),
+            **tags,
+        },
+        properties={
+            "finetuning-tasks": "chat-completion",
+            "finetune-min-sku-spec": "24|1|220|64",
+            "finetune-recommended-sku": ", ".join(A100),
+            "inference-min-sku-spec": "6|1|112|64",
+            "inference-recommended-sku": ", ".join([*V100, *A100]),
+        },
+        is_archived=is_archived,
+    )
+
+
+_SYSTEM_MODELS = (
+    FoundationModel(
+        name="SmolLM2-135M-Instruct",
+        version="1",
+        description="SmolLM2-135M-Instruct by Hugging Face: a chat model of 135 million parameters, small enough to be "
+        "fine-tuned on a laptop's processor. Real weights, from a 4-bit GGUF file, trained here in 32 bits.",
+        license="Apache-2.0",
+        source=SMOLLM2,
+        tags={
+            "task": "chat-completion",
+            "license": "apache-2.0",
+            "author": "Hugging Face",
+            "model_specific_defaults": repr(
+                {
+                    "apply_lora": "true",
+                    "precision": 16,
+                    "max_seq_length": 256,
+                    "learning_rate": 2e-4,
+                    "num_train_epochs": 1,
+                    "per_device_train_batch_size": 4,
+                    "per_device_eval_batch_size": 4,
+                    "logging_steps": 1,
+                }
+            ),
+        },
+        properties={
+            "finetuning-tasks": "chat-completion",
+            "finetune-min-sku-spec": "6|1|112|64",
+            "finetune-recommended-sku": ", ".join([*V100, *A100]),
+            "inference-min-sku-spec": "6|1|112|64",
+            "inference-recommended-sku": ", ".join([*V100, *A100]),
+        },
+    ),
+    _stand_in(
+        "Phi-3-mini-4k-instruct",
+        "15",
+        "The newest version here, not archived; on Azure itself the model's fine-tuning was retired on 2025-08-30.",
+        model_specific_defaults=repr(
+            {
+                "apply_deepspeed": "true",
+                "deepspeed_stage": 2,
+                "apply_lora": "true",
+                "apply_ort": "false",
+                "precision": 16,
+                "ignore_mismatched_sizes": "false",
+                "max_seq_length": 512,
+            }
+        ),
+    ),
+    _stand_in(
+        "Phi-2-chat",
+        "3",
+        "Archived: its fine-tuning and its inference are retired. Use Phi-3-mini-4k-instruct.",
+        is_archived=True,
+        finetuneDeprecationDate="2025-06-30",
+        finetuneRetirementDate="2025-08-30",
+        inferenceDeprecationDate="2025-06-30",
+        inferenceRetirementDate="2025-08-30",
+    ),
+)

@@ -1,0 +1,189 @@
+"""The emulator's process: starting it detached, finding it again, stopping it; and the loop that it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+PROCESS_FILE = "emulator.json"
+LOG_FILE = "emulator.log"
+START_SECONDS = 60.0  # for a machine whose disk is cold; two seconds are usual
+STOP_SECONDS = 30.0
+
+
+class DaemonError(Exception):
+    """What the command line prints instead of a trace."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running emulator: its process and its two loopback ports (the CONNECT proxy's and the TLS server's)."""
+
+    pid: int
+    created: float
+    port: int
+    tls_port: int
+
+
+def find(state: Path) -> Running | None:
+    """The emulator that runs over `state`, or None."""
+    import psutil
+
+    try:
+        running = Running(**json.loads((state / PROCESS_FILE).read_text()))
+        process = psutil.Process(running.pid)
+    except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
+        return None
+    # The time of creation tells it from another process that got the same id later.
+    alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - running.created) < 1.0
+    return running if alive else None
+
+
+def start(state: Path, port: int, *, faithful: bool = False) -> Running:
+    """Starts an emulator in the background and returns when it is ready.
+
+    Raises:
+        DaemonError: the port is taken, or it ended or hung while starting; with the end of its log.
+    """
+    if running := find(state):
+        if running.port != port:
+            raise DaemonError(f"The emulator over {state} already runs on port {running.port}; stop it first.")
+        return running
+    state.mkdir(parents=True, exist_ok=True)
+    _require_free(port)
+    (state / PROCESS_FILE).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "emulator", "serve", "--state", str(state), "--port", str(port)]
+    with open(state / LOG_FILE, "ab") as log:
+        process = subprocess.Popen(
+            [*command, *(["--faithful"] if faithful else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(),
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if running := find(state):
+            return running
+        if process.poll() is not None:
+            raise DaemonError(f"The emulator ended while starting (exit status {process.returncode}).\n{_log_end(state)}")
+        time.sleep(0.02)
+    process.kill()
+    raise DaemonError(f"The emulator was not ready after {START_SECONDS:.0f} s and was ended.\n{_log_end(state)}")
+
+
+def stop(state: Path) -> bool:
+    """Stops the emulator over `state` with everything that it started; False when none runs."""
+    import psutil
+
+    running = find(state)
+    if running is None:
+        return False
+    process = psutil.Process(running.pid)
+    children = process.children(recursive=True)
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    for child in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    (state / PROCESS_FILE).unlink(missing_ok=True)
+    return True
+
+
+def serve(state: Path, port: int, *, faithful: bool = False) -> None:
+    """Runs the emulator in this process until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    asyncio.run(_serve(state, port, faithful=faithful))
+
+
+async def _serve(state: Path, port: int, *, faithful: bool) -> None:
+    import uvicorn
+
+    from emulator.assembly import Azure
+    from emulator.certificates import Certificates
+    from emulator.installation import Installation
+    from emulator.proxy import HEAD_LIMIT, Proxy
+
+    installation = Installation.open(state)
+    certificates = Certificates.open(installation)
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as tls_socket:
+        tls_port = tls_socket.getsockname()[1]
+        proxy = await asyncio.start_server(Proxy(installation, tls_port).serve, "127.0.0.1", port, limit=HEAD_LIMIT)
+        azure = Azure(installation, faithful=faithful)
+        config = uvicorn.Config(
+            azure.server,
+            ssl_certfile=certificates.server,
+            lifespan="off",
+            http="h11",
+            h11_max_incomplete_event_size=64 * 1024,
+            ws="none",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=2,
+        )
+        server = uvicorn.Server(config)
+        await azure.start()
+        serving = asyncio.create_task(server.serve(sockets=[tls_socket]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        _write_process_file(state, port, tls_port)
+        try:
+            await serving  # returns on SIGTERM and SIGINT, which uvicorn handles
+        finally:
+            proxy.close()
+            await azure.stop()
+            (state / PROCESS_FILE).unlink(missing_ok=True)
+
+
+def _write_process_file(state: Path, port: int, tls_port: int) -> None:
+    import psutil
+
+    running = Running(os.getpid(), psutil.Process().create_time(), port, tls_port)
+    partial = state / (PROCESS_FILE + ".partial")
+    partial.write_text(json.dumps(asdict(running)))
+    partial.replace(state / PROCESS_FILE)
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as problem:
+            raise DaemonError(f"Port {port} on 127.0.0.1 is taken ({problem.strerror}); choose another with --port.") from None
+
+
+def _environment() -> dict[str, str]:
+    """The child's environment: this one, so that it finds its modules from any folder."""
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    proxies = {"https_proxy", "http_proxy", "all_proxy"}
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in proxies}
+    return {**kept, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def _log_end(state: Path) -> str:
+    try:
+        return "\n".join((state / LOG_FILE).read_text(errors="replace").splitlines()[-20:])
+    except OSError:
+        return ""
+
+

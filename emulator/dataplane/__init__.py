@@ -1,0 +1,1 @@
+"""{region}.api.azureml.ms: discovery, run history, MLflow tracking and data."""

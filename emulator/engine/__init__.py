@@ -1,0 +1,1 @@
+"""Runs jobs: their graph, their steps as processes, their logs, their end."""

@@ -1,0 +1,275 @@
+"""Every error that the emulator can send, with Azure's own code and sentence.
+
+Three shapes exist on the Azure ML wire: the ARM gateway's, that of Azure ML behind ARM ("managementfrontend"), and that of Azure
+ML's data plane (api.azureml.ms, registries, run errors). Behaviour raises what a function here returns; only the server turns it
+into HTTP.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+Body = dict[str, Any]
+
+
+class AzureError(Exception):
+    """An answer other than success: `status`, `body` (None = empty, str = as is, dict = JSON) and extra `headers`."""
+
+    def __init__(self, status: int, body: Body | str | None, headers: dict[str, str] | None = None) -> None:
+        super().__init__(self._sentence(body))
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+    @staticmethod
+    def _sentence(body: Body | str | None) -> str:
+        if not isinstance(body, dict):
+            return body or ""
+        error = body.get("error")
+        return str(error.get("message", "")) if isinstance(error, dict) else str(body.get("error_description", ""))
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0+00:00")
+
+
+# ---------------------------------------------------------------------------------------------- the three shapes
+
+
+def gateway(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> AzureError:
+    """The shape of the ARM gateway."""
+    return AzureError(status, {"error": {"code": code, "message": message}}, {"x-ms-failure-cause": "gateway", **(headers or {})})
+
+
+def frontend(
+    status: int, code: str, message: str, *, details: list[tuple[str, str]] | None = None, inner: list[str] | None = None
+) -> AzureError:
+    """The shape of Azure ML behind ARM. `inner` names the inner error codes from outside to inside."""
+    correlation = {"operation": uuid.uuid4().hex, "request": uuid.uuid4().hex[:16]}
+    info: list[Body] = [
+        {"type": "ComponentName", "info": {"value": "managementfrontend"}},
+        {"type": "Correlation", "info": {"value": correlation}},
+        {"type": "Environment", "info": {"value": "eastus"}},
+        {"type": "Location", "info": {"value": "eastus"}},
+        {"type": "Time", "info": {"value": _now()}},
+    ]
+    if inner:
+        info.append({"type": "InnerError", "info": {"value": _nested(inner)}})
+    listed = [{"code": c, "message": m, "details": [], "additionalInfo": []} for c, m in details or []]
+    return AzureError(status, {"error": {"code": code, "message": message, "details": listed, "additionalInfo": info}})
+
+
+def dataplane(status: int, code: str, message: str, *, inner: list[str] | None = None, component: str = "RunHistory") -> AzureError:
+    """The shape of Azure ML's data plane."""
+    return AzureError(
+        status,
+        {
+            "error": root_error(code, message, inner=inner),
+            "correlation": {"operation": uuid.uuid4().hex, "request": uuid.uuid4().hex[:16]},
+            "environment": "eastus",
+            "location": "eastus",
+            "time": _now(),
+            "componentName": component,
+            "statusCode": status,
+        },
+    )
+
+
+def root_error(code: str, message: str, *, inner: list[str] | None = None, reference: str | None = None) -> Body:
+    """The error object of the data plane; runs carry it as `error.error`."""
+    return {
+        "code": code,
+        "severity": None,
+        "message": message,
+        "messageFormat": None,
+        "messageParameters": {},
+        "referenceCode": reference,
+        "detailsUri": None,
+        "target": None,
+        "details": [],
+        "innerError": _nested(inner) if inner else None,
+        "debugInfo": None,
+        "additionalInfo": None,
+    }
+
+
+def _nested(codes: list[str]) -> Body:
+    inner = _nested(codes[1:]) if len(codes) > 1 else None
+    return {"code": codes[0], "innerError": inner}
+
+
+# ------------------------------------------------------------------------------------------------- who may do what
+
+
+def invalid_token(authority: str, reason: str) -> AzureError:
+    """401 of the ARM gateway: a missing, broken, expired or foreign access token."""
+    challenge = f'Bearer authorization_uri="{authority}", error="invalid_token", error_description="{reason}"'
+    code = "AuthenticationFailed" if reason.startswith("Authentication failed") else "InvalidAuthenticationToken"
+    return gateway(401, code, reason, {"WWW-Authenticate": challenge})
+
+
+def authorization_failed(client_id: str, object_id: str, action: str, scope: str) -> AzureError:
+    """403 of the ARM gateway: the principal holds no role that allows `action` over `scope`."""
+    return gateway(
+        403,
+        "AuthorizationFailed",
+        f"The client '{client_id}' with object id '{object_id}' does not have authorization to perform action '{action}' over "
+        f"scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
+    )
+
+
+def oauth(status: int, error: str, code: int, sentence: str) -> AzureError:
+    """An error of the token endpoint (AADSTS...)."""
+    trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    description = f"AADSTS{code}: {sentence} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}"
+    return AzureError(
+        status,
+        {
+            "error": error,
+            "error_description": description,
+            "error_codes": [code],
+            "timestamp": stamp,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": f"https://login.microsoftonline.com/error?code={code}",
+        },
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- requests
+
+
+def missing_api_version() -> AzureError:
+    return gateway(
+        400,
+        "MissingApiVersionParameter",
+        "The api-version query parameter (?api-version=) is required for all requests.",
+    )
+
+
+def invalid_request_content(reason: str) -> AzureError:
+    """400 of the ARM gateway: the body is no JSON object."""
+    return gateway(400, "InvalidRequestContent", f"The request content was invalid and could not be deserialized: '{reason}'.")
+
+
+def request_too_large(limit: int) -> AzureError:
+    return gateway(413, "RequestEntityTooLarge", f"The request content exceeded the maximum size of {limit} bytes.")
+
+
+def request_invalid(detail: str) -> AzureError:
+    """400 of Azure ML: the body is JSON, but not of the resource's schema."""
+    return frontend(
+        400,
+        "UserError",
+        "Request is invalid and/or missing fields.",
+        details=[("RequestInvalid", detail)],
+        inner=["BadArgument", "ArgumentInvalid", "RequestInvalid"],
+    )
+
+
+def bad_request(message: str, *, detail: tuple[str, str] | None = None) -> AzureError:
+    """400 BadRequest of Azure ML with its own sentence."""
+    return frontend(400, "BadRequest", message, details=[detail] if detail else None, inner=["BadRequest"])
+
+
+def method_not_allowed(method: str, path: str) -> AzureError:
+    return gateway(405, "MethodNotAllowed", f"The requested resource '{path}' does not support http method '{method}'.")
+
+
+def conflict(message: str) -> AzureError:
+    return frontend(409, "UserError", message, inner=["BadArgument", "Conflict"])
+
+
+def not_emulated(method: str, host: str, path: str) -> AzureError:
+    """404 for a call of Azure's that this emulator does not know: refused plainly, never answered with something made up."""
+    return gateway(404, "NotEmulated", f"This emulator does not serve {method} https://{host}{path}. See docs/emulator-coverage.md.")
+
+
+# ------------------------------------------------------------------------------------------------------ not found
+
+
+def empty_not_found() -> AzureError:
+    """404 without a body, as Azure ML answers for an absent compute."""
+    return AzureError(404, None)
+
+
+def subscription_not_found(subscription: str) -> AzureError:
+    return gateway(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
+
+
+def resource_group_not_found(group: str) -> AzureError:
+    return gateway(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+
+
+def resource_not_found(type_path: str, group: str) -> AzureError:
+    """404 of the ARM gateway; `type_path` as in `Microsoft.MachineLearningServices/workspaces/w/onlineEndpoints/e`."""
+    return gateway(
+        404,
+        "ResourceNotFound",
+        f"The Resource '{type_path}' under resource group '{group}' was not found. For more details please go to "
+        "https://aka.ms/ARMResourceNotFoundFix",
+    )
+
+
+def asset_not_found(kind: str, name: str, version: str | None = None) -> AzureError:
+    """404 of Azure ML for an absent model, component, data or environment asset; `kind` as in `Model`."""
+    what = f"{kind} {name}:{version} not found." if version else f"{kind} container with name: {name} not found."
+    return frontend(404, "UserError", "The specified resource was not found.", details=[(f"{kind}NotFound", what)])
+
+
+def run_not_found(run: str) -> AzureError:
+    return frontend(404, "UserError", f"Run {run} was not found", inner=["NotFoundError", "RunNotFound"])
+
+
+# --------------------------------------------------------------------------------------------------------- quotas
+
+
+def compute_quota(family: str, limit: int, vcpus: int) -> AzureError:
+    """400, synchronous on the PUT of a compute: not one node fits into the family's quota."""
+    return bad_request(
+        f"The specified subscription has a {family} vCPU quota of {limit} and cannot accommodate for at least 1 requested managed "
+        f"compute node which maps to {vcpus} vCPUs. Talk to your Subscription Admin or refer to "
+        "https://docs.microsoft.com/azure/machine-learning/how-to-manage-quotas#request-quota-increases to request quota increase."
+    )
+
+
+def endpoint_quota(subscription: str, usage: int, limit: int) -> AzureError:
+    return frontend(
+        400,
+        "BadRequest",
+        "The request is invalid.",
+        details=[
+            (
+                "InferencingClientCallFailed",
+                f"Endpoint Quota reached for subscription {subscription}.Current usage/limit: {usage}/{limit}.Please clean up "
+                "existing endpoints and try again",
+            )
+        ],
+        inner=["BadRequest"],
+    )
+
+
+def deployment_quota(sku: str, subscription: str, usage: int, limit: int, needed: int) -> AzureError:
+    sentence = (
+        f"Not enough quota available for {sku} in SubscriptionId {subscription}. Current usage/limit: {usage}/{limit}. Additional "
+        f"needed: {needed} Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-outofquota"
+    )
+    detail = (
+        '{"errors":{"VmSize":["' + sentence + '"]},"type":"https://tools.ietf.org/html/rfc7231#section-6.5.1","title":'
+        '"One or more validation errors occurred.","status":400,"traceId":"00-' + uuid.uuid4().hex + '-00"}'
+    )
+    return bad_request(
+        "The request is invalid.",
+        detail=("InferencingClientCreateDeploymentFailed", f"InferencingClient HttpRequest error, error detail: {detail}"),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- operations
+
+
+def operation_error(message: str, code: str | None = None) -> Body:
+    """The `error` of a failed asynchronous operation. A deployment's has no code: its class is the message's prefix."""
+    return {"code": code, "message": message, "details": [{"code": code, "message": message, "details": [], "additionalInfo": []}]}

@@ -1,0 +1,1 @@
+"""The system registry "azureml": foundation models and the fine-tuning pipeline, as a registry shows them."""

@@ -1,0 +1,78 @@
+"""The emulator as one ASGI app: it looks at the host name, and hands over to that host's service."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator import errors
+from emulator.hosts import Service, service_of
+from emulator.http import reply_error
+from emulator.installation import Installation
+
+access = logging.getLogger("emulator.access")
+
+
+class Server:
+    """Dispatches by Host, names every request, turns errors into answers and keeps the access record.
+
+    The record has method, host, path, status and milliseconds; never a query (SAS signatures) and never a header (tokens, keys).
+    """
+
+    def __init__(self, installation: Installation, services: dict[Service, ASGIApp]) -> None:
+        self._installation = installation
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        host = _host(scope)
+        answered: list[int] = []
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered.append(message["status"])
+                message["headers"] = [*message["headers"], *_identification(scope)]
+            await send(message)
+
+        try:
+            await self._answer(host, scope, receive, sending)
+        except errors.AzureError as error:
+            await reply_error(error)(scope, receive, sending)
+        except Exception:
+            access.exception("error while answering %s %s%s", scope["method"], host, _path(scope))
+            if not answered:
+                failure = errors.gateway(500, "InternalServerError", "The emulator failed; its log holds the trace.")
+                await reply_error(failure)(scope, receive, sending)
+        finally:
+            took = (time.perf_counter() - started) * 1000
+            access.info("%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took)
+
+    async def _answer(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
+        service = service_of(host, self._installation)
+        app = None if service is None else self._services.get(service)
+        if app is None:
+            raise errors.not_emulated(scope["method"], host, _path(scope))
+        await app(scope, receive, send)
+
+
+def _host(scope: Scope) -> str:
+    header = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return header.decode("latin-1").rsplit(":", 1)[0].lower()[:255]
+
+
+def _path(scope: Scope) -> str:
+    # As it was sent, percent-encoded: a decoded path could forge lines of the record.
+    return scope.get("raw_path", b"").decode("latin-1").split("?")[0][:1000]
+
+
+def _identification(scope: Scope) -> list[tuple[bytes, bytes]]:
+    client = next((value for name, value in scope["headers"] if name == b"x-ms-client-request-id"), None)
+    known = [(b"x-ms-request-id", str(uuid.uuid4()).encode())]
+    return known if client is None else [*known, (b"x-ms-client-request-id", client)]
+
+

@@ -1,0 +1,1 @@
+"""The stages of the fine-tuning flow, one module each."""

@@ -1,0 +1,124 @@
+"""Finds out, before anything else, as whom and where the run works.
+
+Promise: afterwards every later stage can count on the block, the token, the workspace, the registry and the right to
+write into the workspace's storage. Reads only.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from blocks import AzureMLWorkspace
+from tasks.errors import Fault, Kind, Refused, read
+from tasks.stage import run_logger, stage
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Workspace
+
+
+class WhereAndWho(BaseModel):
+    """The workspace as Azure describes it, and the identity as its token does."""
+
+    workspace: str
+    location: str
+    tracking_uri: str
+    """MLflow's, in Azure ML's form: `azureml://{host}/mlflow/v1.0/subscriptions/...`."""
+    identity: str
+    tenant: str
+
+
+@stage
+def resolve_credentials(workspace: AzureMLWorkspace) -> WhereAndWho:
+    """Gets a token, reads the workspace and the registry, and checks the right to write.
+
+    Raises:
+        Refused: the credentials, the tenant, the workspace or the role is wrong; the sentence says which.
+    """
+    claims = _claims(_token(workspace))
+    found = _workspace(workspace)
+    _reach_registry(workspace)
+    _may_write(workspace)
+    who = WhereAndWho(
+        workspace=workspace.workspace_name,
+        location=str(found.location),
+        tracking_uri=str(found.mlflow_tracking_uri),
+        identity=str(claims.get("upn") or claims.get("appid") or claims.get("oid") or workspace.credentials.auth),
+        tenant=str(claims.get("tid", "")),
+    )
+    run_logger().info("Working in %s (%s) as %s.", who.workspace, who.location, who.identity)
+    return who
+
+
+def _token(workspace: AzureMLWorkspace) -> str:
+    credentials = workspace.credentials
+    try:
+        return credentials.credential().get_token(credentials.endpoints.management_scope).token
+    except Exception as error:
+        fault = read(error)
+        if fault is None or fault.kind is not Kind.AUTH:
+            raise
+        raise Refused(_sign_in_sentence(workspace, fault)) from error
+
+
+def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
+    """AADSTS codes: https://learn.microsoft.com/entra/identity-platform/reference-error-codes."""
+    credentials, text = workspace.credentials, fault.message
+    if any(code in text for code in ("AADSTS7000215", "AADSTS7000222", "AADSTS700027")):
+        return (
+            f"The secret or certificate of client {credentials.client_id or 'from the environment'} is wrong or "
+            "expired (AADSTS7000215/7000222). Put a valid one into the credentials block."
+        )
+    if any(code in text for code in ("AADSTS90002", "AADSTS900023", "AADSTS700016")):
+        return (
+            f"Tenant {credentials.tenant_id or 'from the environment'} does not exist or does not know the client. "
+            "Correct tenant and client in the credentials block."
+        )
+    return f"Signing in with '{credentials.auth}' failed: {text} Check the credentials block."
+
+
+def _workspace(workspace: AzureMLWorkspace) -> Workspace:
+    where = f"workspace {workspace.workspace_name} in resource group {workspace.resource_group}"
+    try:
+        return workspace.client().workspaces.get(workspace.workspace_name)
+    except Exception as error:
+        raise _refusal(error, where) from error
+
+
+def _reach_registry(workspace: AzureMLWorkspace) -> None:
+    try:
+        workspace.registry_client()
+    except Exception as error:
+        raise _refusal(error, f"registry {workspace.registry_name}") from error
+
+
+def _may_write(workspace: AzureMLWorkspace) -> None:
+    """Asks for what an upload needs: a reader of the workspace is refused here, not after an hour."""
+    try:
+        workspace.client().datastores.get_default(include_secrets=True)
+    except Exception as error:
+        raise _refusal(error, f"the default datastore of workspace {workspace.workspace_name}") from error
+
+
+def _refusal(error: Exception, what: str) -> Exception:
+    fault = read(error)
+    if fault is not None and fault.kind is Kind.NOT_FOUND:
+        return Refused(f"There is no {what}, or the identity may not see it. Correct the workspace block.")
+    if fault is not None and fault.status == 403:
+        return Refused(
+            f"The identity has no role that allows to use {what}. Grant it 'AzureML Data Scientist' on the workspace "
+            "(and 'AzureML Compute Operator' to create clusters)."
+        )
+    return error
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The claims of a JWT, for display only: Azure checks the signature, not we."""
+    try:
+        payload = token.split(".")[1]
+        return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except (IndexError, ValueError):
+        return {}

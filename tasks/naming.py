@@ -1,0 +1,87 @@
+"""Every name that is derived from a run.
+
+The same run always gets the same names, and no two runs ever share one: that is what makes a retry, a crash, a resume
+and a lost answer the same case. All 128 bits of the flow run id are in them (ids that a scheduler makes begin alike).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b32encode
+from dataclasses import dataclass
+from uuid import UUID
+
+PREFIX = "ft-"
+RUN_TAG = "prefect_flow_run_id"
+ENDPOINT_NAME_MAX = 32
+"""Azure ML: 3 to 32 letters, digits and dashes, beginning with a letter."""
+JOB_KEY = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+DEPLOYMENT = "demo"
+
+
+@dataclass(frozen=True)
+class RunNames:
+    """The names of one flow run's resources.
+
+    `job_key` names the job instead of the run: another run's id or job name takes over that run's job, any other word
+    is a job that all runs with that word share.
+    """
+
+    run_id: UUID
+    job_key: str | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """29 characters."""
+        return PREFIX + short(self.run_id)
+
+    @property
+    def model_version(self) -> str:
+        """26 characters (Azure ML allows 30): of the job, so that one job's output is registered once."""
+        return short(self.run_id) if self.job_key is None else self._base_job.removeprefix(PREFIX)[:30]
+
+    @property
+    def _base_job(self) -> str:
+        if self.job_key is None:
+            return PREFIX + short(self.run_id)
+        try:
+            return PREFIX + short(UUID(self.job_key))
+        except ValueError:
+            return self.job_key if self.job_key.startswith(PREFIX) else PREFIX + self.job_key
+
+    def job(self, attempt: int) -> str:
+        """The run's first job, or its successor `-r2`, `-r3`, ... after failures."""
+        return self._base_job if attempt == 1 else f"{self._base_job}-r{attempt}"
+
+    def tags(self, **more: str) -> dict[str, str]:
+        """What every resource of the run carries: the reaper and people find its run by them."""
+        return {RUN_TAG: str(self.run_id), "created_by": "finetune", **more}
+
+
+def short(run_id: UUID) -> str:
+    """All of `run_id` in 26 lower-case letters and digits (base32, RFC 4648)."""
+    return b32encode(run_id.bytes).decode().rstrip("=").lower()
+
+
+def run_id_of(tags: dict[str, str] | None) -> UUID | None:
+    """The flow run that made the resource with these `tags`; None if no run of this flow did."""
+    try:
+        return UUID((tags or {})[RUN_TAG])
+    except (KeyError, ValueError):
+        return None
+
+
+def dataset_label(source: str) -> str:
+    """What a dataset is called in names: `HuggingFaceH4/ultrachat_200k` is `ultrachat-200k`."""
+    last = re.split(r"[/\\:]", source.rstrip("/"))[-1]
+    return slug(re.sub(r"\.(parquet|jsonl|json)$", "", last)) or "data"
+
+
+def model_name(base_model: str, source: str) -> str:
+    """The fine-tuned model's name, as the reference notebook gives it: `{base model}-{dataset}`."""
+    return slug(f"{base_model}-{dataset_label(source)}", keep=".")[:255]
+
+
+def slug(text: str, keep: str = "") -> str:
+    """`text` in letters, digits, dashes and the characters in `keep`."""
+    return re.sub(rf"[^A-Za-z0-9{re.escape(keep)}]+", "-", text).strip("-")

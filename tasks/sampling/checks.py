@@ -1,0 +1,130 @@
+"""What a row of a chat dataset must be. Every check holds against nulls at every level."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from tasks.sampling.errors import Finding, excerpt
+from tasks.sampling.parameters import EndsWith
+from tasks.sampling.reading import Batch
+
+ROLES = ["user", "assistant"]
+REPEATED, LEAKED, TOKENS = "repeated", "leaked", "tokens"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one split."""
+
+    ends_with: EndsWith
+    has_prompt: bool
+    min_characters: int
+    max_characters: int
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What breaks it, in words and as an expression, and what of the row shows that."""
+
+    text: str
+    broken: pl.Expr
+    shown: Callable[[Row], object]
+
+
+def check(batch: Batch, rules: Rules, *, count_tokens: Callable[[pl.DataFrame], pl.Series] | None = None) -> tuple[pl.DataFrame, list[Finding]]:
+    """Splits a batch into what may be written and what breaks a rule.
+
+    The batch's frame has two columns that only its whole split can tell: `repeated` and `leaked`.
+
+    Returns:
+        The good rows with columns `turns`, `characters` and `fingerprint`, and for each bad row its first broken rule.
+    """
+    frame = _with_conversations(batch.frame)
+    if count_tokens is not None:
+        frame = frame.with_columns(count_tokens(frame).alias(TOKENS))
+    every = _rules(rules)
+    broken = pl.coalesce(pl.when(rule.broken.fill_null(True)).then(pl.lit(place)) for place, rule in enumerate(every))
+    frame = frame.with_columns(broken=broken)
+    if frame["broken"].null_count() == len(frame):
+        return frame, list(batch.unreadable)
+    findings = list(batch.unreadable)
+    for number, row in zip(batch.numbers, frame.iter_rows(named=True), strict=True):
+        if row["broken"] is not None:
+            rule = every[row["broken"]]
+            findings.append(Finding(batch.file, int(number), rule.text, excerpt(rule.shown(row))))
+    findings.sort(key=lambda finding: finding.row)
+    return frame.filter(pl.col("broken").is_null()), findings
+
+
+def _with_conversations(frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds to each row what its messages say together. A row without messages has one message of nulls."""
+    content, role, place = pl.col("content"), pl.col("role"), pl.col("place")
+    messages = (
+        frame.select(pl.int_range(pl.len()).alias("place"), "messages")
+        .explode("messages", empty_as_null=True)
+        .unnest("messages")
+        .with_columns(
+            known=role.is_in(ROLES).fill_null(False),
+            blank=(content.str.strip_chars() == "").fill_null(True),
+            repeats=((role == role.shift(1)) & (place == place.shift(1))).fill_null(False),
+            characters=content.str.len_chars().fill_null(0),
+            turn=pl.struct(content, role).hash(),
+        )
+    )
+    conversations = messages.group_by("place", maintain_order=True).agg(
+        turns=pl.len(),
+        all_known=pl.col("known").all(),
+        any_blank=pl.col("blank").any(),
+        any_repeats=pl.col("repeats").any(),
+        first_role=role.first(),
+        last_role=role.last(),
+        first_content=content.first(),
+        characters=pl.col("characters").sum(),
+        fingerprint=pl.col("turn").sum(),
+    )
+    return pl.concat([frame, conversations.drop("place")], how="horizontal")
+
+
+def _rules(rules: Rules) -> list[Rule]:
+    """In the order they are applied: later ones may rely on earlier ones."""
+    characters = pl.col("characters")
+    every = [
+        Rule("prompt_id is missing", pl.col("prompt_id").str.strip_chars() == "", lambda row: row["prompt_id"]),
+        Rule("messages are missing", pl.col("messages").list.len() == 0, lambda row: row["messages"]),
+        Rule("a message's role is neither user nor assistant", ~pl.col("all_known"), _roles),
+        Rule("a message's content is blank", pl.col("any_blank"), _blank),
+        Rule("the first message is not the user's", pl.col("first_role") != "user", _roles),
+        Rule("user and assistant do not take turns", pl.col("any_repeats"), _roles),
+    ]
+    if rules.ends_with != "any":
+        text = f"the last message is not the {rules.ends_with}'s"
+        every.append(Rule(text, pl.col("last_role") != rules.ends_with, _roles))
+    if rules.has_prompt:
+        every.append(Rule("prompt is not the first message", pl.col("prompt").ne_missing(pl.col("first_content")), _prompt))
+    every += [
+        Rule(f"fewer than {rules.min_characters} characters", characters < rules.min_characters, lambda row: row["characters"]),
+        Rule(f"more than {rules.max_characters} characters", characters > rules.max_characters, lambda row: row["characters"]),
+        Rule("prompt_id is in the sample twice", pl.col(REPEATED), lambda row: row["prompt_id"]),
+        Rule("the conversation is in the training sample too", pl.col(LEAKED), lambda row: row["prompt_id"]),
+    ]
+    if rules.max_tokens is not None:
+        every.append(Rule(f"more than {rules.max_tokens} tokens", pl.col(TOKENS) > rules.max_tokens, lambda row: row[TOKENS]))
+    return every
+
+
+def _roles(row: Row) -> object:
+    return ", ".join(str(None if message is None else message["role"]) for message in row["messages"])
+
+
+def _blank(row: Row) -> object:
+    contents: Sequence[str | None] = [message["content"] for message in row["messages"]]
+    return next((content for content in contents if content is None or not content.strip()), None)
+
+
+def _prompt(row: Row) -> object:
+    return row["prompt"]

@@ -1,0 +1,59 @@
+"""Why a dataset was not sampled."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SHOWN_FINDINGS = 10
+EXCERPT_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row that breaks one rule."""
+
+    file: str
+    row: int
+    """Counted from 1 in its file. In JSON Lines it is the line's number."""
+    rule: str
+    excerpt: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row}: {self.rule}: {self.excerpt}"
+
+
+class DatasetError(Exception):
+    """The dataset cannot be sampled. Nothing was written, and trying again unchanged fails again."""
+
+
+class SourceUnavailable(DatasetError):
+    """The source cannot be found or reached, or may not be read."""
+
+
+class UnreadableFile(DatasetError):
+    """A file is damaged, or holds something other than conversations."""
+
+
+class InvalidRows(DatasetError):
+    """Rows of the sample break a rule."""
+
+    def __init__(self, findings: Sequence[Finding], total: int, remedy: str) -> None:
+        self.findings = tuple(findings[:SHOWN_FINDINGS])
+        self.total = total
+        shown = "\n".join(f"  {finding}" for finding in self.findings)
+        more = f"\n  and {total - len(self.findings)} more" if total > len(self.findings) else ""
+        super().__init__(f"{total} {'row breaks' if total == 1 else 'rows break'} a rule. {remedy}\n{shown}{more}")
+
+
+def excerpt(value: object) -> str:
+    """`value` on one line of printable ASCII, at most `EXCERPT_CHARACTERS` of it."""
+    if value is None:
+        return "null"
+    text = value if isinstance(value, str) else repr(value)
+    shown = ascii(text[:EXCERPT_CHARACTERS])
+    return f"{shown}... ({len(text)} characters)" if len(text) > EXCERPT_CHARACTERS else shown
+
+
+def listed(names: Iterable[str]) -> str:
+    """`names` for a sentence, the first ten of them."""
+    every = list(names)
+    return ", ".join(every[:10]) + (f" and {len(every) - 10} more" if len(every) > 10 else "") or "none"

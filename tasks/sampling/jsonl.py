@@ -1,0 +1,177 @@
+"""Rows of a JSON Lines file, plain or compressed, read as strictly as the JSON standard allows."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tasks.sampling.errors import Finding, UnreadableFile, excerpt
+from tasks.sampling.reading import BATCH_ROWS, Batch
+from tasks.sampling.schema import MESSAGE, PROMPT, REQUIRED, columns, require_columns
+from tasks.sampling.sources import DataFile
+
+CHUNK_BYTES = 1 << 20
+MAX_LINE_BYTES = 64 << 20
+"""No conversation is this long: such a line means that the file is something else."""
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+
+
+class JsonLinesReader:
+    """One JSON Lines file of conversations."""
+
+    def __init__(self, file: DataFile, may_have_more: bool) -> None:
+        self._file = file
+        self._may_have_more = may_have_more
+        self.rows = 0
+        first: dict[str, Any] | None = None
+        for _, line in self._lines():
+            self.rows += 1
+            if first is None:
+                first = _first_object(line)
+        self.has_prompt = first is None or PROMPT in first
+        if first is not None:
+            require_columns(file.name, set(first), may_have_more=may_have_more)
+
+    def ids(self, rows: int) -> Iterator[pl.Series]:
+        """The `prompt_id` of the first `rows` rows; null where the row cannot be read."""
+        for batch in self._parsed(np.arange(rows)):
+            yield pl.Series("prompt_id", [row if row is None else row["prompt_id"] for _, _, row, _ in batch], pl.String)
+
+    def read(self, indices: np.ndarray) -> Iterator[Batch]:
+        """The rows at `indices`, which rise."""
+        schema = {PROMPT: pl.String(), **REQUIRED}
+        for parsed in self._parsed(indices):
+            good = [(index, number, row) for index, number, row, _ in parsed if row is not None]
+            frame = pl.DataFrame(
+                [row for _, _, row in good], {name: schema[name] for name in columns(self.has_prompt)}, orient="row"
+            )
+            yield Batch(
+                self._file.name,
+                np.array([number for _, number, _ in good], dtype=np.int64),
+                np.array([index for index, _, _ in good], dtype=np.int64),
+                frame,
+                [finding for _, _, _, finding in parsed if finding is not None],
+            )
+
+    def _parsed(self, indices: np.ndarray) -> Iterator[list[tuple[int, int, dict[str, Any] | None, Finding | None]]]:
+        """Index, line number, and the row or what is wrong with it, in batches."""
+        batch: list[tuple[int, int, dict[str, Any] | None, Finding | None]] = []
+        wanted = iter(indices.tolist())
+        sought = next(wanted, None)
+        for index, (number, line) in enumerate(self._lines()):
+            if sought is None:
+                break
+            if index < sought:
+                continue
+            sought = next(wanted, None)
+            try:
+                batch.append((index, number, _row(line, self.has_prompt, self._may_have_more), None))
+            except _BadRow as bad:
+                batch.append((index, number, None, Finding(self._file.name, number, bad.rule, excerpt(bad.value))))
+            if len(batch) == BATCH_ROWS:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Lines that are not blank, with their numbers. Only a line feed ends a line: U+2028 is text."""
+        suffix = "." + self._file.name.rsplit(".", 1)[-1]
+        try:
+            stream = pa.PythonFile(self._file.open(), mode="r")
+            if suffix in COMPRESSIONS:
+                stream = pa.CompressedInputStream(stream, COMPRESSIONS[suffix])
+            with stream:
+                yield from self._split(stream)
+        except (pa.ArrowException, OSError) as error:
+            raise UnreadableFile(f"{self._file.name} is damaged: {error}. Copy it again from its origin.") from error
+
+    def _split(self, stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
+        number, rest = 0, b""
+        while chunk := stream.read(CHUNK_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield number, line
+            if len(rest) > MAX_LINE_BYTES:
+                raise UnreadableFile(
+                    f"{self._file.name}, line {number + 1} is longer than {MAX_LINE_BYTES >> 20} MiB. "
+                    "Write one conversation a line."
+                )
+        if rest.strip():
+            yield number + 1, rest
+
+
+class _BadRow(Exception):
+    def __init__(self, rule: str, value: object) -> None:
+        self.rule, self.value = rule, value
+
+
+def _first_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _row(line: bytes, has_prompt: bool, may_have_more: bool) -> dict[str, Any]:
+    """The line's conversation, with the known columns only. Missing values are null, for the checks to find."""
+    try:
+        text = line.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        raise _BadRow("is not UTF-8", line[max(0, error.start - 20) : error.end + 20]) from error
+    try:
+        row = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise _BadRow("is not JSON", text) from error
+    if not isinstance(row, dict):
+        raise _BadRow("is no JSON object", text)
+    known = {name: row.pop(name, None) for name in columns(has_prompt)}
+    if row and not may_have_more:
+        raise _BadRow("has unknown keys", ", ".join(row))
+    for name in known.keys() - {"messages"}:
+        _require_text(name, known[name])
+    if known["messages"] is not None:
+        known["messages"] = _messages(known["messages"], may_have_more)
+    return known
+
+
+def _messages(messages: object, may_have_more: bool) -> list[dict[str, Any] | None]:
+    if not isinstance(messages, list):
+        raise _BadRow("messages is no list", messages)
+    return [None if message is None else _message(message, may_have_more) for message in messages]
+
+
+def _message(message: object, may_have_more: bool) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise _BadRow("a message is no object", message)
+    known = {field.name: message.get(field.name) for field in MESSAGE.fields}
+    if message.keys() - known.keys() and not may_have_more:
+        raise _BadRow("a message has unknown keys", ", ".join(message.keys() - known.keys()))
+    for name, value in known.items():
+        _require_text(name, value)
+    return known
+
+
+def _require_text(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise _BadRow(f"{name} is no text", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _BadRow(f"{name} has half a surrogate pair, which is no character", value[max(0, error.start - 20) :]) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _BadRow("has a key twice", ", ".join(key for key, _ in pairs))
+    return made

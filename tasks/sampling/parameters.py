@@ -1,0 +1,235 @@
+"""What is sampled, how much of it, and what a row must be. Part of the flow's form."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SPLIT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+
+EndsWith = Literal["assistant", "user", "any"]
+
+
+def at(position: int) -> dict[str, Any]:
+    """Where Prefect's form shows the field. Fields without a position are shown in no useful order."""
+    return {"position": position}
+
+
+class SplitOptions(BaseModel):
+    """What one split does otherwise than the rest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    percent: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        title="Percent",
+        description="Share of this split's rows, in percent.",
+        json_schema_extra=at(0),
+    )
+    rows: int | None = Field(
+        None,
+        ge=1,
+        title="Rows",
+        description="Number of this split's rows; wins over a percentage.",
+        json_schema_extra=at(1),
+    )
+    ends_with: EndsWith | None = Field(
+        None,
+        title="Last speaker",
+        description="Who must speak last in every conversation of this split.",
+        json_schema_extra=at(2),
+    )
+
+
+class DatasetSampling(BaseModel):
+    """Which rows of which dataset the model is trained, validated, tested and smoke-scored with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(
+        "HuggingFaceH4/ultrachat_200k",
+        min_length=1,
+        title="Source",
+        description=(
+            "A Hugging Face dataset id; a local folder, Parquet or JSON Lines file, or glob; or a data asset or datastore "
+            "path of the workspace (azureml:NAME:VERSION, azureml://datastores/NAME/paths/PATH)."
+        ),
+        json_schema_extra=at(0),
+    )
+    revision: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$",
+        title="Revision",
+        description=(
+            "Commit, tag or branch of a Hugging Face dataset. Default: the newest commit of its main branch. The run records "
+            "the commit it resolved to."
+        ),
+        json_schema_extra=at(1),
+    )
+    hub_token_block: str | None = Field(
+        None,
+        title="Hub token block",
+        description="Name of the Prefect Secret block that holds a Hugging Face token. Gated and private datasets need one.",
+        json_schema_extra=at(2),
+    )
+    percent: float = Field(
+        5.0,
+        gt=0,
+        le=100,
+        title="Percent",
+        description="Share of each split's rows, in percent.",
+        json_schema_extra=at(3),
+    )
+    rows: int | None = Field(
+        None,
+        ge=1,
+        title="Rows",
+        description="Number of rows of each split; wins over the percentage. A split that has fewer gives all it has.",
+        json_schema_extra=at(4),
+    )
+    method: Literal["head", "random"] = Field(
+        "head",
+        title="Method",
+        description="The first rows, or rows at random by SHA-256 of seed and prompt_id: the same ones on every machine.",
+        json_schema_extra=at(5),
+    )
+    seed: int = Field(
+        42,
+        ge=0,
+        title="Seed",
+        description="Decides which rows are taken at random, and which are held out for validation.",
+        json_schema_extra=at(6),
+    )
+    train_split: str = Field(
+        "train_sft",
+        pattern=SPLIT_NAME,
+        title="Training split",
+        description="The split that the model learns from.",
+        json_schema_extra=at(7),
+    )
+    validation_split: str | None = Field(
+        None,
+        pattern=SPLIT_NAME,
+        title="Validation split",
+        description="The split the trainer validates with. Default: rows held out of the training sample.",
+        json_schema_extra=at(8),
+    )
+    validation_percent: float = Field(
+        10.0,
+        ge=0,
+        le=50,
+        title="Validation percent",
+        description=(
+            "Share of the training sample held out for validation, in percent, when no validation split is named. 0 holds out none."
+        ),
+        json_schema_extra=at(9),
+    )
+    test_split: str | None = Field(
+        "test_sft",
+        pattern=SPLIT_NAME,
+        title="Test split",
+        description="The split the trained model is tested with.",
+        json_schema_extra=at(10),
+    )
+    score_split: str | None = Field(
+        "test_gen",
+        pattern=SPLIT_NAME,
+        title="Scoring split",
+        description="The split whose conversations the deployed model is asked to answer.",
+        json_schema_extra=at(11),
+    )
+    split_options: dict[str, SplitOptions] = Field(
+        default_factory=dict,
+        title="Options of single splits",
+        description=(
+            "By split name: percent, rows, ends_with. Without an option, conversations end with the assistant, except that "
+            "those of splits named *_gen may end with either speaker."
+        ),
+        json_schema_extra=at(12),
+    )
+    on_invalid: Literal["fail", "drop"] = Field(
+        "fail",
+        title="On invalid rows",
+        description="Whether rows that break a rule fail the run or are left out of the sample.",
+        json_schema_extra=at(13),
+    )
+    max_dropped: int = Field(
+        100,
+        ge=0,
+        title="Most rows to drop",
+        description="More invalid rows than this in all splits together fail the run even where they may be dropped.",
+        json_schema_extra=at(14),
+    )
+    extra_columns: Literal["fail", "drop"] = Field(
+        "fail",
+        title="On extra columns",
+        description="Whether columns other than prompt, messages and prompt_id fail the run or are left out of the sample.",
+        json_schema_extra=at(15),
+    )
+    min_characters: int = Field(
+        1,
+        ge=1,
+        title="Fewest characters",
+        description="Fewest characters of a conversation, all its messages together.",
+        json_schema_extra=at(16),
+    )
+    max_characters: int = Field(
+        200_000,
+        ge=1,
+        le=10_000_000,
+        title="Most characters",
+        description="Most characters of a conversation, all its messages together.",
+        json_schema_extra=at(17),
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        title="Most tokens",
+        description="Most tokens of a conversation's text, all its messages together, without the chat template's own.",
+        json_schema_extra=at(18),
+    )
+    tokenizer: str | None = Field(
+        None,
+        title="Tokenizer",
+        description="The model's tokenizer.json, or a folder that holds it. Needed to bound tokens.",
+        json_schema_extra=at(19),
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        names = [name for name in self.splits().values() if name is not None]
+        if len(set(names)) < len(names):
+            raise ValueError(f"one split cannot serve twice, but the splits are {', '.join(names)}")
+        if unknown := set(self.split_options) - set(names):
+            raise ValueError(f"options are given for {', '.join(sorted(unknown))}, but the splits are {', '.join(names)}")
+        if self.min_characters > self.max_characters:
+            raise ValueError(f"min_characters {self.min_characters} is more than max_characters {self.max_characters}")
+        if self.max_tokens is not None and self.tokenizer is None:
+            raise ValueError("max_tokens needs the model's tokenizer: name its tokenizer.json in `tokenizer`")
+        return self
+
+    def splits(self) -> dict[str, str | None]:
+        """The source's split for each purpose, training first: the others are checked for rows that leaked from it."""
+        return {
+            "train": self.train_split,
+            "validation": self.validation_split,
+            "test": self.test_split,
+            "score": self.score_split,
+        }
+
+    def ends_with(self, split: str) -> EndsWith:
+        """Who must speak last in the conversations of `split`."""
+        chosen = self.split_options.get(split, SplitOptions()).ends_with
+        return chosen or ("any" if split.endswith("_gen") else "assistant")
+
+    def sample_size(self, split: str, total: int) -> int:
+        """How many of the `total` rows of `split` are sampled.
+
+        Rounds as `datasets` does for `split="train[0%:5%]"`: to the nearest row, halves to even.
+        """
+        options = self.split_options.get(split, SplitOptions())
+        rows = options.rows or (None if options.percent else self.rows)
+        if rows is not None:
+            return min(rows, total)
+        return round((options.percent or self.percent) * total / 100.0)

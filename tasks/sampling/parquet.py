@@ -1,0 +1,94 @@
+"""Rows of a Parquet file: only the row groups, and of them only the columns, that are asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.sampling.errors import UnreadableFile
+from tasks.sampling.reading import BATCH_ROWS, Batch
+from tasks.sampling.schema import MESSAGE, PROMPT, REQUIRED, columns, require_columns
+from tasks.sampling.sources import DataFile
+
+READ_BYTES = 1 << 20
+
+
+class ParquetReader:
+    """One Parquet file of conversations."""
+
+    def __init__(self, file: DataFile, may_have_more: bool) -> None:
+        self._name = file.name
+        if file.size == 0:
+            raise UnreadableFile(f"{file.name} is empty. Copy it again.")
+        with self._damage_explained():
+            # A remote group is fetched in one piece, a local one column by column, however large the group is.
+            self._file = pq.ParquetFile(file.open(), pre_buffer=file.remote, buffer_size=0 if file.remote else READ_BYTES)
+            schema = self._file.schema_arrow
+        self.rows: int = self._file.metadata.num_rows
+        self.has_prompt = PROMPT in schema.names
+        require_columns(file.name, set(schema.names), may_have_more=may_have_more)
+        _require_types(file.name, schema, may_have_more)
+        sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
+        self._starts = np.cumsum([0, *sizes])
+
+    def ids(self, rows: int) -> Iterator[pl.Series]:
+        """The `prompt_id` of the first `rows` rows."""
+        for _, batch in self._batches(np.arange(np.searchsorted(self._starts, rows)), ["prompt_id"], 64 * BATCH_ROWS):
+            taken = batch.column(0).slice(0, min(rows, len(batch)))
+            rows -= len(taken)
+            yield pl.Series(pl.from_arrow(taken))
+            if rows == 0:
+                return
+
+    def read(self, indices: np.ndarray) -> Iterator[Batch]:
+        """The rows at `indices`, which rise."""
+        groups = np.unique(np.searchsorted(self._starts, indices, side="right") - 1)
+        for start, batch in self._batches(groups, columns(self.has_prompt), BATCH_ROWS):
+            first, end = np.searchsorted(indices, [start, start + len(batch)])
+            if first == end:
+                continue
+            taken = indices[first:end]
+            if len(taken) < len(batch):
+                batch = batch.take(pa.array(taken - start))
+            frame = pl.DataFrame(pl.from_arrow(batch)).select(
+                pl.col(PROMPT, "prompt_id") if self.has_prompt else pl.col("prompt_id"), pl.col("messages").cast(pl.List(MESSAGE))
+            )
+            yield Batch(self._name, taken + 1, taken, frame)
+
+    def _batches(self, groups: np.ndarray, names: list[str], size: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches of the row groups, each with the index of its first row."""
+        for group in groups:
+            start = int(self._starts[group])
+            with self._damage_explained():
+                for batch in self._file.iter_batches(size, row_groups=[int(group)], columns=names, use_threads=False):
+                    # Parquet promises UTF-8 and Arrow believes it.
+                    batch.validate(full=True)
+                    yield start, batch
+                    start += len(batch)
+
+    @contextmanager
+    def _damage_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            detail = str(error).splitlines()[0][:200]
+            raise UnreadableFile(f"{self._name} is damaged or no Parquet file: {detail}. Copy it again from its origin.") from error
+
+
+def _require_types(file: str, schema: pa.Schema, may_have_more: bool) -> None:
+    """Refuses columns of another type than a chat dataset's. The order of a message's fields does not matter."""
+    types = pl.DataFrame(schema.empty_table().select([name for name in (PROMPT, *REQUIRED) if name in schema.names])).schema
+    for name, expected in {PROMPT: pl.String(), **REQUIRED}.items():
+        if name in types and name != "messages" and types[name] != expected:
+            raise UnreadableFile(f"{file} has a column {name} of type {types[name]}; it must be {expected}.")
+    messages = types["messages"]
+    fields = {field.name: field.dtype for field in getattr(getattr(messages, "inner", None), "fields", [])}
+    known = {field.name: field.dtype for field in MESSAGE.fields}
+    if any(fields.get(name) != dtype for name, dtype in known.items()) or (fields.keys() - known.keys() and not may_have_more):
+        raise UnreadableFile(
+            f"{file} has a column messages of type {messages}; it must be {pl.List(MESSAGE)}. "
+            "Set extra_columns to drop to leave out fields of a message that are not known."
+        )

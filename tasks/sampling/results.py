@@ -1,0 +1,46 @@
+"""What a sample is: its files, what is in them, and where it came from."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+
+class Bucket(BaseModel):
+    """One bar of a histogram."""
+
+    upper: int = Field(description="Largest value that is counted here.")
+    rows: int
+
+
+class SampledSplit(BaseModel):
+    """One JSON Lines file of the sample: UTF-8, one conversation a line."""
+
+    split: str = Field(description="The source's split that the rows were taken from.")
+    path: Path
+    rows: int
+    source_rows: int = Field(description="Rows of the whole split at the source.")
+    dropped: int = Field(description="Sampled rows that broke a rule and were left out.")
+    bytes: int
+    sha256: str = Field(description="Of the file's bytes, in hex.")
+    turns: list[Bucket] = Field(description="Messages of a conversation.")
+    characters: list[Bucket] = Field(description="Characters of a conversation, all its messages together.")
+
+
+class SampledDataset(BaseModel):
+    """A sample as it lies on disk."""
+
+    source: str
+    revision: str = Field(description="What pins the source's content: a hub commit, or a hash of its files' names, sizes and times.")
+    key: str = Field(description="Hash of revision, parameters and writer: samples with the same key are the same.")
+    sha256: str = Field(description="Names the content: a hash of the splits' purposes and hashes, in hex.")
+    writer: str = Field(description="Version of the code that chose and wrote the rows.")
+    train: SampledSplit
+    validation: SampledSplit | None
+    test: SampledSplit | None
+    score: SampledSplit | None
+    reused: bool = Field(False, description="Whether an earlier run wrote it.")
+
+    def splits(self) -> dict[str, SampledSplit]:
+        """The files by purpose, only those that there are."""
+        every = {"train": self.train, "validation": self.validation, "test": self.test, "score": self.score}
+        return {purpose: split for purpose, split in every.items() if split is not None}
