@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 from emulator.arm import app as arm
+from emulator.arm import asset_routes, computes
+from emulator.arm.assets import Assets
+from emulator.arm.computes import Computes
+from emulator.arm.uris import Uris
+from emulator.blob.containers import Containers
+from emulator.dataplane import app as dataplane
+from emulator.dataplane import discovery
+from emulator.dataplane.mlflow import MlflowRoute, Tracking
 from emulator.hosts import Service
 from emulator.identity import authority
 from emulator.identity.tokens import Tokens
 from emulator.installation import Installation
 from emulator.operations import Operations
+from emulator.registry import service as registry
+from emulator.registry.catalog import Catalog
 from emulator.routing import AzureRouter
 from emulator.server import Server
 from emulator.store import Store
 
 
 class Azure:
-    """The running emulator: `server` answers; `start` and `stop` are its life."""
+    """The running emulator: `server` answers; `start` and `stop` are its life. `port` is the proxy's, for job processes."""
 
-    def __init__(self, installation: Installation, *, faithful: bool = False) -> None:
+    def __init__(self, installation: Installation, port: int, *, faithful: bool = False) -> None:
         self.store = Store(installation.state / "documents.sqlite")
         self.operations = Operations(installation, self.store, faithful=faithful)
         tokens = Tokens(installation)
+        tracking = Tracking(installation)
+        catalog = Catalog(installation)
+        containers = Containers(installation)
+        clusters = Computes(installation, self.store, self.operations, cores_serving=dict)
+
+        def has_output(job: str, output: str) -> bool:
+            return containers.locate(containers.default, f"azureml/{job}/{output}").exists()
+
+        assets = Assets(installation, self.store, Uris(installation, has_output).expand)
+        resources = [*computes.routes(clusters), *asset_routes.routes(assets)]
+        data = [*discovery.routes(installation, tokens)]
         self.server = Server(
             installation,
             {
                 Service.IDENTITY: AzureRouter(authority.routes(tokens)),
-                Service.ARM: arm.app(installation, tokens, self.operations, []),
+                Service.ARM: arm.app(installation, tokens, self.operations, resources),
+                Service.DATAPLANE: dataplane.app(MlflowRoute(tracking, tokens, installation), data),
+                Service.REGISTRY: AzureRouter(registry.routes(catalog, tokens)),
             },
         )
 

@@ -126,7 +126,7 @@ async def _serve(state: Path, port: int, *, faithful: bool) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as tls_socket:
         tls_port = tls_socket.getsockname()[1]
         proxy = await asyncio.start_server(Proxy(installation, tls_port).serve, "127.0.0.1", port, limit=HEAD_LIMIT)
-        azure = Azure(installation, faithful=faithful)
+        azure = Azure(installation, port, faithful=faithful)
         config = uvicorn.Config(
             azure.server,
             ssl_certfile=certificates.server,

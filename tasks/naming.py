@@ -77,6 +77,11 @@ def dataset_label(source: str) -> str:
     return slug(re.sub(r"\.(parquet|jsonl|json)$", "", last)) or "data"
 
 
+def dataset_word(source: str) -> str:
+    """What a dataset is called in the job's display name: its label without the size, so `ultrachat`."""
+    return re.sub(r"-\d+k$", "", dataset_label(source))
+
+
 def model_name(base_model: str, source: str) -> str:
     """The fine-tuned model's name, as the reference notebook gives it: `{base model}-{dataset}`."""
     return slug(f"{base_model}-{dataset_label(source)}", keep=".")[:255]

@@ -7,11 +7,12 @@ from typing import Any
 import polars as pl
 
 from tasks.sampling.errors import Finding, excerpt
+from tasks.sampling.leakage import TrainingRows
 from tasks.sampling.parameters import EndsWith
 from tasks.sampling.reading import Batch
 
 ROLES = ["user", "assistant"]
-REPEATED, LEAKED, TOKENS = "repeated", "leaked", "tokens"
+REPEATED, LEAKED, HELD_OUT, TOKENS = "repeated", "leaked", "held_out", "tokens"
 
 Row = dict[str, Any]
 
@@ -25,6 +26,7 @@ class Rules:
     min_characters: int
     max_characters: int
     max_tokens: int | None = None
+    count_tokens: Callable[[pl.DataFrame], pl.Series] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,22 @@ class Rule:
     shown: Callable[[Row], object]
 
 
-def check(batch: Batch, rules: Rules, *, count_tokens: Callable[[pl.DataFrame], pl.Series] | None = None) -> tuple[pl.DataFrame, list[Finding]]:
+def check(batch: Batch, rules: Rules, training: TrainingRows | None = None) -> tuple[pl.DataFrame, list[Finding]]:
     """Splits a batch into what may be written and what breaks a rule.
 
-    The batch's frame has two columns that only its whole split can tell: `repeated` and `leaked`.
+    Args:
+        batch: its frame has columns that only its whole split can tell: `repeated` and `leaked`.
+        training: rows that must not be in the batch.
 
     Returns:
         The good rows with columns `turns`, `characters` and `fingerprint`, and for each bad row its first broken rule.
     """
     frame = _with_conversations(batch.frame)
-    if count_tokens is not None:
-        frame = frame.with_columns(count_tokens(frame).alias(TOKENS))
+    if training is not None:
+        leaked = pl.Series(training.have_fingerprints(frame["fingerprint"].to_numpy()))
+        frame = frame.with_columns(pl.col(LEAKED) | leaked)
+    if rules.count_tokens is not None:
+        frame = frame.with_columns(rules.count_tokens(frame).alias(TOKENS))
     every = _rules(rules)
     broken = pl.coalesce(pl.when(rule.broken.fill_null(True)).then(pl.lit(place)) for place, rule in enumerate(every))
     frame = frame.with_columns(broken=broken)
@@ -112,7 +119,7 @@ def _rules(rules: Rules) -> list[Rule]:
         Rule("prompt_id is in the sample twice", pl.col(REPEATED), lambda row: row["prompt_id"]),
         Rule("the conversation is in the training sample too", pl.col(LEAKED), lambda row: row["prompt_id"]),
     ]
-    if rules.max_tokens is not None:
+    if rules.count_tokens is not None:
         every.append(Rule(f"more than {rules.max_tokens} tokens", pl.col(TOKENS) > rules.max_tokens, lambda row: row[TOKENS]))
     return every
 

@@ -70,4 +70,4 @@ def _data_file(path: Path, root: Path) -> DataFile:
 
 
 def _open(path: Path) -> BinaryIO:
-    return open(path, "rb", buffering=BUFFER_BYTES)
+    return open(path, "rb", buffering=0)

@@ -1,23 +1,18 @@
 """What is sampled, how much of it, and what a row must be. Part of the flow's form."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from tasks.form import Group, at
 
 SPLIT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 EndsWith = Literal["assistant", "user", "any"]
 
 
-def at(position: int) -> dict[str, Any]:
-    """Where Prefect's form shows the field. Fields without a position are shown in no useful order."""
-    return {"position": position}
-
-
-class SplitOptions(BaseModel):
+class SplitOptions(Group):
     """What one split does otherwise than the rest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     percent: float | None = Field(
         None,
@@ -42,10 +37,8 @@ class SplitOptions(BaseModel):
     )
 
 
-class DatasetSampling(BaseModel):
+class DatasetSampling(Group):
     """Which rows of which dataset the model is trained, validated, tested and smoke-scored with."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = Field(
         "HuggingFaceH4/ultrachat_200k",

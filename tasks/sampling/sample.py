@@ -1,7 +1,7 @@
 """Samples a dataset: finds its files, chooses rows, checks each, writes them, and remembers what it wrote."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tasks.sampling.checks import LEAKED, REPEATED, Rules, check
-from tasks.sampling.errors import DatasetError, Finding, InvalidRows, SHOWN_FINDINGS
+from tasks.sampling.checks import HELD_OUT, LEAKED, REPEATED, Rules, check
+from tasks.sampling.errors import SHOWN_FINDINGS, DatasetError, Finding, InvalidRows
+from tasks.sampling.leakage import TrainingRows
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import SplitReader
 from tasks.sampling.results import SampledDataset, SampledSplit
 from tasks.sampling.schema import columns
 from tasks.sampling.selection import Selection, select
 from tasks.sampling.sources import Source, resolve
+from tasks.sampling.tokens import token_counter
 from tasks.sampling.writer import SplitWriter, published
 
 if TYPE_CHECKING:
-    from blocks.workspace import AzureMLWorkspace
+    from blocks.azure_ml_workspace import AzureMLWorkspace
 
 WRITER = f"1+polars-{pl.__version__}"
 """Names how rows are chosen and written. Raise the number whenever the same parameters would give other bytes."""
 
 MANIFEST = "sample.json"
-HELD_OUT = "validation"
+TRAIN, VALIDATION = "train", "validation"
 
 Progress = Callable[[str, int, int], None]
 """Called with a split's name, its rows done and its rows in all."""
@@ -56,7 +58,7 @@ def sample(
         written = _Sampling(params, source, partial, progress).run()
         result = _result(source, key, written, folder)
         (partial / MANIFEST).write_text(result.model_dump_json(indent=2))
-    return _earlier(folder) or result
+    return result
 
 
 class _Sampling:
@@ -67,84 +69,82 @@ class _Sampling:
         self._source = source
         self._folder = folder
         self._progress = progress
+        self._training = TrainingRows()
         self._findings: list[Finding] = []
         self._invalid = 0
-        self._trained_ids = np.array([], dtype=np.uint64)
-        self._trained_fingerprints: list[np.ndarray] = []
+        self._count_tokens = token_counter(Path(params.tokenizer)) if params.max_tokens and params.tokenizer else None
 
     def run(self) -> dict[str, SampledSplit]:
+        """Writes every split. Goes on to the last row even where one is invalid, so that a refusal tells of all of them."""
+        params = self._params
         written: dict[str, SampledSplit] = {}
-        for purpose, split in self._params.splits().items():
+        for purpose, split in params.splits().items():
             if split is not None:
-                written |= self._sample_split(purpose, split)
-        allowed = self._params.max_dropped if self._params.on_invalid == "drop" else 0
+                written |= self._write(purpose, split)
+        allowed = params.max_dropped if params.on_invalid == "drop" else 0
         if self._invalid > allowed:
-            raise InvalidRows(self._findings, self._invalid, _remedy(self._params))
+            raise InvalidRows(self._findings, self._invalid, _remedy(params))
         for purpose, its in written.items():
             if its.rows == 0:
-                raise DatasetError(f"No row of {its.split} is left for {purpose}: all {its.dropped} were dropped.")
+                raise DatasetError(f"No row of {its.split} is left for {purpose}: all were dropped. Mend the dataset.")
         return written
 
-    def _sample_split(self, purpose: str, split: str) -> dict[str, SampledSplit]:
+    def _write(self, purpose: str, split: str) -> dict[str, SampledSplit]:
         params = self._params
         reader = SplitReader(split, self._source.splits[split], may_have_more=params.extra_columns == "drop")
         size = params.sample_size(split, reader.rows)
         if size == 0:
-            raise DatasetError(f"{params.percent:g} % of the {reader.rows} rows of {split} is no row. Raise percent, or set rows.")
-        held_out_percent = params.validation_percent if purpose == "train" and params.validation_split is None else 0.0
-        selection = select(reader, size, params.method, params.seed, held_out_percent)
-        if purpose == "train":
-            self._trained_ids = np.unique(selection.ids)
-        leaked = np.isin(selection.ids, self._trained_ids) if purpose != "train" else np.zeros(size, dtype=bool)
-        paths = {purpose: self._folder / f"{split}.jsonl"}
-        if selection.held_out.any():
-            paths[HELD_OUT] = self._folder / f"{HELD_OUT}.jsonl"
+            raise DatasetError(f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows.")
+        holds_out = purpose == TRAIN and params.validation_split is None
+        chosen = select(reader, size, params.method, params.seed, params.validation_percent if holds_out else 0.0)
+        names = {purpose: split} | ({VALIDATION: VALIDATION} if chosen.held_out.any() else {})
+        before = self._invalid
         with ExitStack() as closing:
-            writers = {name: SplitWriter(path) for name, path in paths.items()}
-            for writer in writers.values():
-                closing.callback(writer.close)
-            before = self._invalid
-            self._pour(reader, selection, leaked, purpose, writers)
-        dropped = self._invalid - before
-        return {name: writer.result(split, reader.rows, dropped if name == purpose else 0) for name, writer in writers.items()}
+            writers = {
+                name: closing.enter_context(SplitWriter(self._folder / f"{file}.jsonl")) for name, file in names.items()
+            }
+            for good in self._checked(purpose, reader, chosen):
+                for name, writer in writers.items():
+                    held_out = name != purpose
+                    writer.write(good.filter(pl.col(HELD_OUT) == held_out), columns(reader.has_prompt))
+        dropped = {purpose: self._invalid - before}
+        return {name: writer.result(split, reader.rows, dropped.get(name, 0)) for name, writer in writers.items()}
 
-    def _pour(
-        self, reader: SplitReader, selection: Selection, leaked: np.ndarray, purpose: str, writers: dict[str, SplitWriter]
-    ) -> None:
-        """Reads, checks and writes the selected rows, a batch at a time."""
+    def _checked(self, purpose: str, reader: SplitReader, chosen: Selection) -> Iterator[pl.DataFrame]:
+        """The chosen rows that break no rule, a batch at a time, with what the writer wants to know of each."""
+        training = purpose == TRAIN
+        if training:
+            self._training.add_ids(chosen.ids)
+        leaked = np.zeros(len(chosen.ids), dtype=bool) if training else self._training.have_ids(chosen.ids)
+        repeated = chosen.repeated()
+        rules = self._rules(reader)
+        done = 0
+        for batch in reader.read(chosen.indices):
+            places = np.searchsorted(chosen.indices, batch.indices)
+            batch.frame = batch.frame.with_columns(
+                pl.Series(REPEATED, repeated[places]),
+                pl.Series(LEAKED, leaked[places]),
+                pl.Series(HELD_OUT, chosen.held_out[places]),
+            )
+            good, findings = check(batch, rules, None if training else self._training)
+            self._invalid += len(findings)
+            self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
+            if training:
+                self._training.add_fingerprints(good["fingerprint"].to_numpy())
+            yield good
+            done += len(batch.frame) + len(batch.unreadable)
+            self._progress(reader.split, done, len(chosen.indices))
+
+    def _rules(self, reader: SplitReader) -> Rules:
         params = self._params
-        rules = Rules(
+        return Rules(
             ends_with=params.ends_with(reader.split),
             has_prompt=reader.has_prompt,
             min_characters=params.min_characters,
             max_characters=params.max_characters,
             max_tokens=params.max_tokens,
+            count_tokens=self._count_tokens,
         )
-        count_tokens = None
-        if params.tokenizer is not None and params.max_tokens is not None:
-            from tasks.sampling.tokens import token_counter
-
-            count_tokens = token_counter(Path(params.tokenizer))
-        repeated = selection.repeated()
-        trained = np.concatenate(self._trained_fingerprints) if purpose != "train" and self._trained_fingerprints else None
-        done = 0
-        for batch in reader.read(selection.indices):
-            places = np.searchsorted(selection.indices, batch.indices)
-            batch.frame = batch.frame.with_columns(
-                pl.Series(REPEATED, repeated[places]),
-                pl.Series(LEAKED, leaked[places]),
-                pl.Series(HELD_OUT, selection.held_out[places]),
-            )
-            good, findings = check(batch, rules, trained=trained, count_tokens=count_tokens)
-            self._invalid += len(findings)
-            self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
-            if purpose == "train":
-                self._trained_fingerprints.append(good["fingerprint"].to_numpy())
-            for name, writer in writers.items():
-                its = good if len(writers) == 1 else good.filter(pl.col(HELD_OUT) == (name == HELD_OUT))
-                writer.write(its, columns(reader.has_prompt))
-            done += len(batch.frame) + len(batch.unreadable)
-            self._progress(reader.split, done, len(selection.indices))
 
 
 def _key(source: Source, params: DatasetSampling) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tasks.sampling.errors import SourceUnavailable, listed
 
 if TYPE_CHECKING:
-    from blocks.workspace import AzureMLWorkspace
+    from blocks.azure_ml_workspace import AzureMLWorkspace
 
 FORMATS = (".parquet", ".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?\Z")

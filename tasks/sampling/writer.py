@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -40,8 +41,10 @@ class SplitWriter:
         self._turns.update(frame["turns"].to_list())
         self._characters.update(1 << (length - 1).bit_length() for length in frame["characters"].to_list())
 
-    def close(self) -> None:
-        """Makes sure that the disk has it."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -65,7 +68,7 @@ class SplitWriter:
 def published(folder: Path) -> Iterator[Path]:
     """A new folder to write into, which becomes `folder` when the block ends well and goes when it does not.
 
-    When another process has published `folder` meanwhile, its content is the same and it stays.
+    What was in `folder` before goes too: it was cut short, or the same.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for abandoned in folder.parent.glob(".*.partial"):
@@ -75,11 +78,8 @@ def published(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        try:
-            os.rename(partial, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

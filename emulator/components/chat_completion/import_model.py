@@ -40,9 +40,9 @@ def import_model(arguments: Namespace) -> None:
     if note := metadata.get("stand_in"):
         logger.warning("STAND-IN: %s", note)
     destination = arguments.output_dir / MODEL
-    model_folder.link_tree(weights, destination)
-    for config in (arguments.finetune_config_path,) if arguments.finetune_config_path else ():
-        logger.warning("%s is not read: assistant spans are found from the model's own chat template.", config.name)
+    model_folder.link_tree(weights, destination, leave_out="checkpoint-*")
+    if arguments.finetune_config_path:
+        logger.warning("finetune_config_path is not read: answers are found by the model's own chat template.")
     metadata["trust_remote_code"] = arguments.trust_remote_code
     model_folder.write_metadata(arguments.output_dir, metadata)
     size = sum(file.stat().st_size for file in destination.rglob("*") if file.is_file())

@@ -15,6 +15,8 @@ from filelock import FileLock
 WEIGHT_FOLDERS = (".", "data/model", "artifacts/model", "model")
 STAND_IN_RECIPE = "stand_in.json"
 METADATA = "model_metadata.json"
+# An adapter that was not merged lies beside its base model.
+ADAPTER = "adapter"
 
 
 def hugging_face_folder(folder: Path) -> Path | None:
@@ -47,9 +49,13 @@ def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
     (folder / METADATA).write_text(json.dumps(metadata, indent=2), "utf-8")
 
 
-def link_tree(source: Path, destination: Path) -> None:
-    """Makes `destination` hold the files of `source`: by hard links where the file system allows, else by copies."""
-    shutil.copytree(source, destination, copy_function=link_file, dirs_exist_ok=True)
+def link_tree(source: Path, destination: Path, leave_out: str = "") -> None:
+    """Makes `destination` hold the files of `source`: by hard links where the file system allows, else by copies.
+
+    Names that match the pattern `leave_out` stay behind.
+    """
+    ignore = shutil.ignore_patterns(leave_out)
+    shutil.copytree(source, destination, copy_function=link_file, dirs_exist_ok=True, ignore=ignore)
 
 
 def link_file(source: str | Path, destination: str | Path) -> None:

@@ -1,0 +1,339 @@
+"""Computes: clusters of nodes that jobs queue for, with Azure's sizes and quotas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from emulator import errors
+from emulator.arm import skus
+from emulator.http import read_model, reply
+from emulator.installation import PROVIDER, Installation
+from emulator.operations import Kind, Operations
+from emulator.routing import WORKSPACE
+from emulator.store import Document, Store
+
+TYPE = "compute"
+NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9-]{1,31}\Z")
+SERVERLESS = "serverless"
+SERVERLESS_NODES = 2
+
+
+class Scale(BaseModel):
+    """How many nodes a cluster may have."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    minimum: int = Field(0, alias="minNodeCount", ge=0, le=1000)
+    maximum: int = Field(1, alias="maxNodeCount", ge=0, le=1000)
+    idle: str = Field("PT2M", alias="nodeIdleTimeBeforeScaleDown", max_length=40)
+
+
+class ClusterProperties(BaseModel):
+    """`properties.properties` of an AmlCompute."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    size: str = Field(alias="vmSize", max_length=100)
+    priority: Literal["Dedicated", "LowPriority"] = Field("Dedicated", alias="vmPriority")
+    scale: Scale = Field(default_factory=lambda: Scale.model_validate({}), alias="scaleSettings")
+
+
+class ComputeProperties(BaseModel):
+    """`properties` of a compute."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    type: Literal["AmlCompute"] = Field(alias="computeType")
+    cluster: ClusterProperties = Field(alias="properties")
+    description: str | None = None
+
+
+class ComputeBody(BaseModel):
+    """The body of a PUT."""
+
+    model_config = ConfigDict(extra="allow")
+    location: str | None = None
+    tags: dict[str, str] | None = None
+    properties: ComputeProperties
+
+
+class Computes:
+    """The workspace's clusters. `cores_serving` tells the vCPUs that deployments hold, by family: they share the quota."""
+
+    def __init__(
+        self, installation: Installation, store: Store, operations: Operations, cores_serving: Callable[[], dict[str, int]]
+    ) -> None:
+        self._installation = installation
+        self._store = store
+        self._operations = operations
+        self._cores_serving = cores_serving
+        self._busy: dict[str, int] = {}
+
+    # -------------------------------------------------------------------------------------------------- resources
+
+    def create(self, name: str, body: ComputeBody) -> tuple[Document, dict[str, str]]:
+        """Creates or updates a cluster; returns it as it now is and the operation's headers.
+
+        Raises:
+            AzureError: an unknown size, a name that breaks the rules, or a quota that not one node fits into.
+        """
+        if not NAME.match(name):
+            raise errors.bad_request(f"Compute name {name[:64]} is invalid. It can include letters, digits and dashes, 2 to 32 characters.")
+        cluster = body.properties.cluster
+        sku = self._require_size(cluster.size)
+        if cluster.scale.minimum > cluster.scale.maximum:
+            raise errors.bad_request("minNodeCount must not be greater than maxNodeCount.")
+        found = self._store.get(TYPE, name)
+        if found is not None and found["size"].lower() != sku.name.lower():
+            raise errors.bad_request(f"The VM size of compute {name} cannot be changed from {found['size']} to {sku.name}.")
+        self._require_quota(sku, cluster.priority)
+        now = _now()
+        document = {
+            "name": name if found is None else found["name"],
+            "size": sku.name,
+            "priority": cluster.priority,
+            "minimum": cluster.scale.minimum,
+            "maximum": cluster.scale.maximum,
+            "idle": cluster.scale.idle,
+            "description": body.properties.description,
+            "tags": body.tags,
+            "created": now if found is None else found["created"],
+            "modified": now,
+            "state": "Creating",
+        }
+        self._store.put(TYPE, name, document)
+
+        async def provision() -> None:
+            self._store.put(TYPE, name, {**document, "state": "Succeeded"})
+
+        headers = self._operations.start(Kind.COMPUTE, provision)
+        return self._render(document, fresh=True), headers
+
+    def get(self, name: str) -> Document:
+        """The cluster.
+
+        Raises:
+            AzureError: 404 with an empty body, as Azure answers.
+        """
+        return self._render(self._require(name))
+
+    def list(self) -> list[Document]:
+        """All clusters, oldest first."""
+        return [self._render(document) for document in self._store.list(TYPE)]
+
+    def delete(self, name: str) -> dict[str, str]:
+        """Deletes the cluster; returns the operation's headers."""
+        document = self._require(name)
+        self._store.put(TYPE, name, {**document, "state": "Deleting"})
+
+        async def remove() -> None:
+            self._store.delete(TYPE, name)
+
+        return self._operations.start(Kind.COMPUTE, remove)
+
+    # ------------------------------------------------------------------------------------------------------ nodes
+
+    def capacity(self, name: str) -> int | None:
+        """The most nodes that `name` can have; None when there is no such cluster."""
+        if name.lower() == SERVERLESS:
+            return SERVERLESS_NODES
+        document = self._store.get(TYPE, name)
+        return None if document is None else int(document["maximum"])
+
+    def occupy(self, name: str, nodes: int) -> None:
+        """Notes that a job runs on `nodes` of the cluster."""
+        self._busy[name.lower()] = self._busy.get(name.lower(), 0) + nodes
+
+    def release(self, name: str, nodes: int) -> None:
+        """Notes that they are free again."""
+        self._busy[name.lower()] = max(0, self._busy.get(name.lower(), 0) - nodes)
+
+    # ------------------------------------------------------------------------------------------------------ quota
+
+    def usages(self) -> list[Document]:
+        """The vCPUs used and allowed: one entry a family, one for all low-priority nodes."""
+        used, low = self._cores()
+        rows = [
+            (family.name, f"{family.label} Cluster Dedicated vCPUs", used.get(family.name, 0), family.limit) for family in skus.FAMILIES
+        ]
+        rows.append(("LowPriorityCores", "Total Cluster LowPriority Regional vCPUs", low, skus.LOW_PRIORITY_LIMIT))
+        return [
+            {
+                "id": f"{self._installation.location_id}/usages/{value}",
+                "type": f"{PROVIDER}/dedicatedCores/usages",
+                "unit": "Count",
+                "currentValue": current,
+                "limit": limit,
+                "name": {"value": value, "localizedValue": label},
+            }
+            for value, label, current, limit in rows
+        ]
+
+    def require_serving_quota(self, size: str, instances: int) -> None:
+        """Refuses a deployment of `instances` nodes of `size` that do not fit.
+
+        Raises:
+            AzureError: 400, an unknown size or Azure's out-of-quota sentence.
+        """
+        sku = self._require_size(size)
+        limit = skus.family_of(sku).limit
+        current = self._cores()[0].get(sku.family, 0)
+        needed = sku.vcpus * instances
+        if current + needed > limit:
+            raise errors.deployment_quota(sku.name, self._installation.subscription_id, current, limit, needed)
+
+    def _require_quota(self, sku: skus.Sku, priority: str) -> None:
+        family = skus.family_of(sku)
+        used, low = self._cores()
+        if priority == "LowPriority":
+            if low + sku.vcpus > skus.LOW_PRIORITY_LIMIT:
+                raise errors.compute_quota("LowPriority", skus.LOW_PRIORITY_LIMIT, sku.vcpus)
+        elif used.get(family.name, 0) + sku.vcpus > family.limit:
+            raise errors.compute_quota(family.label, family.limit, sku.vcpus)
+
+    def _cores(self) -> tuple[dict[str, int], int]:
+        """vCPUs in use: dedicated by family (jobs and deployments), and low-priority in all."""
+        dedicated, low = dict(self._cores_serving()), 0
+        for document in self._store.list(TYPE):
+            sku = skus.find(document["size"])
+            cores = sku.vcpus * self._nodes(document) if sku else 0
+            if sku and document["priority"] == "Dedicated":
+                dedicated[sku.family] = dedicated.get(sku.family, 0) + cores
+            else:
+                low += cores
+        return dedicated, low
+
+    # ---------------------------------------------------------------------------------------------------- helpers
+
+    def _require(self, name: str) -> Document:
+        document = self._store.get(TYPE, name)
+        if document is None:
+            raise errors.empty_not_found()
+        return document
+
+    def _require_size(self, size: str) -> skus.Sku:
+        sku = skus.find(size)
+        if sku is None:
+            raise errors.bad_request(f"The specified VM size {size[:64]} is not supported in region {self._installation.region}.")
+        return sku
+
+    def _nodes(self, document: Document) -> int:
+        return max(document["minimum"], self._busy.get(document["name"].lower(), 0))
+
+    def _render(self, document: Document, *, fresh: bool = False) -> Document:
+        """The compute as ARM shows it; a fresh one has no node counts yet."""
+        nodes, busy = self._nodes(document), self._busy.get(document["name"].lower(), 0)
+        sku = document["size"]
+        cluster: dict[str, Any] = {
+            "vmSize": sku.upper() if fresh else sku,
+            "vmPriority": document["priority"],
+            "scaleSettings": {
+                "maxNodeCount": document["maximum"],
+                "minNodeCount": document["minimum"],
+                "nodeIdleTimeBeforeScaleDown": document["idle"],
+            },
+            "currentNodeCount": None if fresh else nodes,
+            "targetNodeCount": None if fresh else nodes,
+            "nodeStateCounts": None
+            if fresh
+            else {
+                "preparingNodeCount": 0,
+                "runningNodeCount": busy,
+                "idleNodeCount": nodes - busy,
+                "unusableNodeCount": 0,
+                "leavingNodeCount": 0,
+                "preemptedNodeCount": 0,
+            },
+            "allocationState": None if fresh else "Steady",
+            "allocationStateTransitionTime": None if fresh else document["modified"],
+            "errors": None,
+            "remoteLoginPortPublicAccess": "NotSpecified",
+            "osType": "Linux",
+            "virtualMachineImage": None,
+            "isolatedNetwork": False,
+            "enableNodePublicIp": True,
+            "enableBatchPrivateLink": False,
+            "propertyBag": {},
+        }
+        location = {} if fresh else {"computeLocation": self._installation.region}
+        return {
+            "id": f"{self._installation.workspace_id}/computes/{document['name']}",
+            "name": document["name"],
+            "type": f"{PROVIDER}/workspaces/computes",
+            "location": self._installation.region,
+            "tags": document["tags"],
+            "properties": {
+                "computeType": "AmlCompute",
+                "createdOn": document["created"],
+                "modifiedOn": document["modified"],
+                "description": document["description"],
+                "disableLocalAuth": True,
+                "isAttachedCompute": False,
+                "provisioningErrors": None,
+                "provisioningState": document["state"],
+                "resourceId": None,
+                "properties": cluster,
+                **location,
+            },
+        }
+
+
+def sizes() -> list[Document]:
+    """The sizes as `compute.list_sizes` reads them."""
+    return [
+        {
+            "name": sku.name,
+            "family": sku.family,
+            "vCPUs": sku.vcpus,
+            "gpus": sku.gpus,
+            "osVhdSizeMB": 1047552,
+            "maxResourceVolumeMB": sku.disk_mb,
+            "memoryGB": sku.memory_gb,
+            "lowPriorityCapable": sku.low_priority,
+            "premiumIO": True,
+            "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
+        }
+        for sku in skus.SKUS
+    ]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def routes(computes: Computes) -> list[Route]:
+    """Computes, and the sizes and usages of the location."""
+    location = "/subscriptions/{subscription}/providers/microsoft.machinelearningservices/locations/{location}"
+
+    async def put(request: Request) -> Response:
+        body, headers = computes.create(request.path_params["name"], await read_model(request, ComputeBody))
+        return reply(body, 201, headers)
+
+    async def get(request: Request) -> Response:
+        return reply(computes.get(request.path_params["name"]))
+
+    async def delete(request: Request) -> Response:
+        return reply(None, 202, computes.delete(request.path_params["name"]))
+
+    async def listed(request: Request) -> Response:
+        return reply({"value": computes.list()})
+
+    async def vm_sizes(request: Request) -> Response:
+        return reply({"value": sizes()})
+
+    async def usages(request: Request) -> Response:
+        return reply({"value": computes.usages()})
+
+    return [
+        Route(WORKSPACE + "/computes", listed),
+        Route(WORKSPACE + "/computes/{name}", get),
+        Route(WORKSPACE + "/computes/{name}", put, methods=["PUT"]),
+        Route(WORKSPACE + "/computes/{name}", delete, methods=["DELETE"]),
+        Route(location + "/vmsizes", vm_sizes),
+        Route(location + "/usages", usages),
+    ]

@@ -1,0 +1,81 @@
+"""Containers as folders, and blob names as paths that cannot leave them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from emulator import errors
+from emulator.installation import Installation
+
+# Azure's own rules: 3 to 63 of lower-case letters, digits and single hyphens; a blob's name has at most 1,024 characters.
+CONTAINER_NAME = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
+NAME_LIMIT = 1024
+SEGMENT_LIMIT = 255  # bytes; what one file name may have on disk
+
+
+class Containers:
+    """The storage account's containers: `{installation.files}/{container}/{blob}` are plain files, shared with job processes."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.root = installation.files
+        self.default = installation.container
+        guid = installation.workspace_guid
+        self.file_share = f"azureml-filestore-{guid}"
+        self.code_share = f"code-{guid}"
+        for name in (self.default, "azureml", self.file_share, self.code_share):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def folder(self, container: str) -> Path:
+        """The container's folder.
+
+        Raises:
+            AzureError: 400, no container can have this name; 404, there is none of it.
+        """
+        if not CONTAINER_NAME.fullmatch(container) or len(container) > 63:
+            raise errors.invalid_uri("Container names have 3 to 63 lower-case letters, digits and hyphens.")
+        folder = self.root / container
+        if not folder.is_dir():
+            raise errors.container_not_found()
+        return folder
+
+    def create(self, container: str) -> bool:
+        """Makes a container; False when it exists."""
+        if not CONTAINER_NAME.fullmatch(container) or len(container) > 63:
+            raise errors.invalid_uri("Container names have 3 to 63 lower-case letters, digits and hyphens.")
+        try:
+            (self.root / container).mkdir()
+        except FileExistsError:
+            return False
+        return True
+
+    def names(self) -> list[str]:
+        """The containers there are, in order."""
+        return sorted(folder.name for folder in self.root.iterdir() if folder.is_dir())
+
+    def locate(self, container: str, blob: str) -> Path:
+        """The path of a blob, or of the folder that a blob prefix stands for ("" is the container); it need not exist.
+
+        Raises:
+            AzureError: 404, no such container; 400, a name whose path would leave it, be it by dots, by a backslash or by a
+                link on disk, or that no file can have.
+        """
+        folder = self.folder(container)
+        segments = blob.split("/")
+        if blob.endswith("/"):
+            segments.pop()
+        if blob and not self._sound(blob, segments):
+            raise errors.invalid_uri("The blob's name has an empty, a dotted or an overlong part, or a character that no blob may have.")
+        path = folder.joinpath(*segments)
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise errors.invalid_uri("The blob's path leaves its container.")
+        return path
+
+    @staticmethod
+    def _sound(blob: str, segments: list[str]) -> bool:
+        return (
+            len(blob) <= NAME_LIMIT
+            and "\\" not in blob
+            and not any(ord(character) < 0x20 or character == "\x7f" for character in blob)
+            and all(part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= SEGMENT_LIMIT for part in segments)
+        )

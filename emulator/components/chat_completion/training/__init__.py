@@ -1,0 +1,1 @@
+"""Fine-tuning of a chat model on one CPU machine."""

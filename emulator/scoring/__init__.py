@@ -1,0 +1,1 @@
+"""What answers at `{endpoint}.{region}.inference.ml.azure.com`."""

@@ -1,0 +1,290 @@
+"""Makes sure that there is a cluster to train on and quota to serve with.
+
+Promise: before anything is created, the sizes asked for are known to do and the quota for both is known to be there.
+Afterwards the cluster exists and is ready. An existing cluster is taken as it is, never changed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.errors import AzureFailure, Kind, Refused, lists_as_missing, read
+from tasks.form import Group, at
+from tasks.models import FoundationModel
+from tasks.quota import Quota, Shortage, quota_of
+from tasks.skus import Sku, find_sku, require_can_finetune, require_can_serve
+from tasks.stage import run_logger, stage
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import AmlCompute
+
+NEW_CLUSTER_SIZE = "Standard_NC24rs_v3"
+"""Four V100: the size the reference component asks for by default."""
+CREATION_DEADLINE_SECONDS = 30 * 60
+PROVISIONING_POLL_SECONDS = 10
+
+Tier = Literal["dedicated", "low_priority"]
+
+
+class ComputeChoice(Group):
+    """Where the training runs."""
+
+    cluster: str = Field(
+        "gpu-cluster-big",
+        pattern=r"^[A-Za-z][A-Za-z0-9-]{1,31}$",
+        title="Cluster",
+        description="Name of the Azure ML compute cluster; created when there is none.",
+        json_schema_extra=at(0),
+    )
+    size: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]{3,64}$",
+        title="VM size",
+        description=f"Of the cluster's nodes. Default: an existing cluster's own; {NEW_CLUSTER_SIZE} for a new one.",
+        json_schema_extra=at(1),
+    )
+    max_nodes: int = Field(
+        1,
+        ge=1,
+        le=100,
+        title="Most nodes",
+        description="Of a new cluster. It shrinks to none when idle.",
+        json_schema_extra=at(2),
+    )
+    priority: Literal["dedicated", "low_priority", "dedicated_then_low_priority"] = Field(
+        "dedicated_then_low_priority",
+        title="Priority",
+        description="Of a new cluster. Low priority is cheaper, and its nodes can be taken away at any time; "
+        "dedicated_then_low_priority turns to it only for want of quota or capacity.",
+        json_schema_extra=at(3),
+    )
+    idle_seconds: int = Field(
+        120,
+        ge=60,
+        le=86_400,
+        title="Idle seconds",
+        description="After how many seconds without work a new cluster's node is released.",
+        json_schema_extra=at(4),
+    )
+
+
+class QuotaLine(BaseModel):
+    """vCPUs that are needed for one purpose, against what the region grants. `limit` None: Azure names no limit."""
+
+    purpose: str
+    family: str
+    need: int
+    used: int | None
+    limit: int | None
+
+
+class ValidatedCompute(BaseModel):
+    """The cluster that trains, and the instance type that will serve."""
+
+    cluster: str
+    size: str
+    gpus_per_node: int
+    max_nodes: int
+    tier: str
+    created: bool
+    rule: str
+    instance_type: str
+    serving_rule: str
+    quota: list[QuotaLine]
+
+
+@stage
+def validate_compute(
+    workspace: AzureMLWorkspace,
+    model: FoundationModel,
+    choice: ComputeChoice,
+    nodes: int,
+    instance_type: str | None,
+    instance_count: int = 1,
+) -> ValidatedCompute:
+    """Checks sizes and quota for training on `nodes` nodes and for serving, then creates the cluster if it is missing.
+
+    `instance_type` None: nothing will be served.
+
+    Raises:
+        Refused: a size does not do, the cluster has another size or is broken, or the quota does not suffice.
+        AzureFailure: the cluster could not be created, with any priority that the choice allows.
+    """
+    computes = workspace.client().compute
+    skus = [Sku.of(size) for size in computes.list_sizes()]
+    cluster = _find_cluster(workspace, choice.cluster)
+    sku = find_sku(skus, _wanted_size(cluster, choice))
+    rule = require_can_finetune(sku, model.name, model.finetune_allow_list, model.finetune_minimum)
+    usages = list(computes.list_usage())
+    max_nodes = choice.max_nodes if cluster is None else int(cluster.max_instances or 1)
+    if nodes > max_nodes:
+        raise Refused(
+            f"Training wants {nodes} nodes (training.num_nodes_finetune), but cluster {choice.cluster} has at most {max_nodes}. "
+            "Lower one or raise the other."
+        )
+    tiers, training = _tiers(usages, sku, nodes, choice, cluster)
+    serving, serving_rule = _serving(skus, usages, model, instance_type, instance_count)
+    created = cluster is None
+    if cluster is None:
+        cluster = _create(workspace, choice, sku, tiers)
+    cluster = _wait_until_provisioned(workspace, cluster)
+    run_logger().info("Cluster %s: %s, %d GPU a node, %s.", cluster.name, sku.name, sku.gpus, cluster.tier)
+    return ValidatedCompute(
+        cluster=choice.cluster,
+        size=sku.name,
+        gpus_per_node=sku.gpus,
+        max_nodes=max_nodes,
+        tier=str(cluster.tier),
+        created=created,
+        rule=rule,
+        instance_type=instance_type or "",
+        serving_rule=serving_rule,
+        quota=[training, *serving],
+    )
+
+
+def _find_cluster(workspace: AzureMLWorkspace, name: str) -> AmlCompute | None:
+    try:
+        found = workspace.client().compute.get(name)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+    if str(found.type).lower() != "amlcompute":
+        raise Refused(f"Compute {name} is no cluster but a {found.type}. Set compute.cluster to a cluster.")
+    if str(found.provisioning_state).lower() == "failed":
+        raise Refused(
+            f"Provisioning of cluster {name} failed ({found.provisioning_errors or 'no error named'}). Delete it or set "
+            "compute.cluster to another."
+        )
+    return found  # type: ignore[return-value]
+
+
+def _wanted_size(cluster: AmlCompute | None, choice: ComputeChoice) -> str:
+    if cluster is None:
+        return choice.size or NEW_CLUSTER_SIZE
+    if choice.size and choice.size.lower() != str(cluster.size).lower():
+        raise Refused(
+            f"Cluster {choice.cluster} has VM size {cluster.size}, not {choice.size}. Leave compute.size empty, or name another cluster."
+        )
+    return str(cluster.size)
+
+
+@dataclass(frozen=True)
+class _Demand:
+    purpose: str
+    quota: Quota | None
+    need: int
+
+    @property
+    def met(self) -> bool:
+        return self.quota is None or self.quota.free >= self.need
+
+    def line(self, family: str) -> QuotaLine:
+        quota = self.quota
+        return QuotaLine(
+            purpose=self.purpose,
+            family=quota.family if quota else family,
+            need=self.need,
+            used=quota.used if quota else None,
+            limit=quota.limit if quota else None,
+        )
+
+    def refusal(self, family: str, advice: str) -> Refused:
+        free = self.quota.free if self.quota else None
+        shortage = Shortage(self.need, free, f"vCPUs of family {family}")
+        return Refused(f"No quota for {self.purpose}: {shortage}. Ask for more (https://aka.ms/azureml-quota) or {advice}.")
+
+
+def _tiers(
+    usages: list[Any], sku: Sku, nodes: int, choice: ComputeChoice, cluster: AmlCompute | None
+) -> tuple[list[Tier], QuotaLine]:
+    """The priorities worth trying, in order, and the quota of the first. The nodes of an existing cluster may be running
+    and so be in use already: for one, what counts is the limit."""
+    need = nodes * sku.cpus
+    tiers: list[Tier] = (
+        [_tier(cluster)]
+        if cluster is not None
+        else ["dedicated", "low_priority"]
+        if choice.priority == "dedicated_then_low_priority"
+        else [choice.priority]
+    )
+    demands = {}
+    for tier in tiers:
+        quota = quota_of(usages, sku.family, low_priority=tier == "low_priority")
+        if quota is not None and cluster is not None:
+            quota = Quota(quota.family, 0, quota.limit)
+        demands[tier] = _Demand(f"training on {nodes} {tier.replace('_', '-')} node(s) {sku.name}", quota, need)
+    usable = [
+        tier for tier in tiers if demands[tier].met and (cluster is not None or tier == "dedicated" or sku.low_priority)
+    ]
+    if not usable:
+        raise demands[tiers[0]].refusal(sku.family, "choose another compute.size or fewer nodes")
+    return usable, demands[usable[0]].line(sku.family)
+
+
+def _tier(cluster: AmlCompute) -> Tier:
+    return "low_priority" if "low" in str(cluster.tier).lower() else "dedicated"
+
+
+def _serving(
+    skus: list[Sku], usages: list[Any], model: FoundationModel, instance_type: str | None, count: int
+) -> tuple[list[QuotaLine], str]:
+    if instance_type is None:
+        return [], "nothing is served"
+    sku = find_sku(skus, instance_type)
+    rule = require_can_serve(sku, model.name, model.inference_allow_list, model.inference_minimum)
+    demand = _Demand(f"serving on {count} instance(s) {sku.name}", quota_of(usages, sku.family), count * sku.cpus)
+    if not demand.met:
+        raise demand.refusal(sku.family, "choose another deployment.instance_type")
+    return [demand.line(sku.family)], rule
+
+
+def _create(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tiers: list[Tier]) -> AmlCompute:
+    """Creates the cluster with the first priority that Azure has quota and capacity for."""
+    for position, tier in enumerate(tiers):
+        try:
+            return _create_with(workspace, choice, sku, tier)
+        except Exception as error:
+            fault = read(error)
+            if fault is None or fault.kind not in (Kind.QUOTA, Kind.CAPACITY):
+                raise
+            if position + 1 == len(tiers):
+                raise AzureFailure(fault, f"creating cluster {choice.cluster} ({sku.name}, {tier})") from error
+            run_logger().warning("No %s nodes of %s (%s); trying %s.", tier, sku.name, fault.message, tiers[position + 1])
+    raise AssertionError("there is at least one priority to try")
+
+
+def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tier: Tier) -> AmlCompute:
+    from azure.ai.ml.entities import AmlCompute
+
+    run_logger().info("Creating cluster %s: up to %d %s nodes of %s.", choice.cluster, choice.max_nodes, tier, sku.name)
+    poller = workspace.client().compute.begin_create_or_update(
+        AmlCompute(
+            name=choice.cluster,
+            size=sku.name,
+            tier=tier,
+            min_instances=0,
+            max_instances=choice.max_nodes,
+            idle_time_before_scale_down=choice.idle_seconds,
+        )
+    )
+    return poller.result(timeout=CREATION_DEADLINE_SECONDS)  # type: ignore[return-value]
+
+
+def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) -> AmlCompute:
+    """Waits for a cluster that this or another run is creating."""
+    deadline = time.monotonic() + CREATION_DEADLINE_SECONDS
+    while str(cluster.provisioning_state).lower() in ("creating", "updating"):
+        if time.monotonic() > deadline:
+            raise Refused(f"Cluster {cluster.name} has been {cluster.provisioning_state} for half an hour. Delete it, or name another.")
+        time.sleep(PROVISIONING_POLL_SECONDS)
+        cluster = _find_cluster(workspace, str(cluster.name)) or cluster
+    if str(cluster.provisioning_state).lower() != "succeeded":
+        raise Refused(f"Cluster {cluster.name} is {cluster.provisioning_state}, not ready. Name another, or run again later.")
+    return cluster

@@ -1,0 +1,52 @@
+"""Why a job failed, in the failing step's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.errors import Kind, kind_of, redact
+from tasks.jobs import JobFailed, JobPreempted
+from tasks.stage import run_logger
+from tasks.tracking import RunDetails, Tracking
+from tasks.watch import Step
+
+LAST_LINES = 20
+
+
+def explain(tracking: Tracking, job: str, status: str, steps: Sequence[Step], studio_url: str) -> JobFailed:
+    """The exception for `job` that ended as `status`: the failing step, its error, its last log lines."""
+    if status == "Canceled":
+        return JobFailed(f"Job {job} was cancelled in Azure. Nothing was registered. Run again to submit a successor. {studio_url}")
+    failed = [step for step in steps if step.status not in ("Completed", "NotStarted", "Canceled")]
+    culprit = failed[0] if failed else None
+    details = _details(tracking, culprit.run_id if culprit else job)
+    error = details.error if details else ""
+    lines = _last_lines(tracking, details) if details else []
+    where = f"in step {culprit.name}" if culprit else f"({status})"
+    text = f"Job {job} failed {where}: {error or 'Azure names no error'}."
+    if lines:
+        text += "\nLast log lines:\n" + "\n".join(f"  {line}" for line in lines)
+    text += f"\nNothing was registered or deployed. Correct the cause and retry the run: it submits a successor. {studio_url}"
+    preempted = kind_of(None, error) is Kind.CAPACITY or any("preempt" in line.lower() for line in lines[-3:])
+    return (JobPreempted if preempted else JobFailed)(redact(text))
+
+
+def _details(tracking: Tracking, run_id: str) -> RunDetails | None:
+    """The explanation must not fail for want of an explanation."""
+    try:
+        return tracking.details(run_id)
+    except Exception as error:
+        run_logger().warning("The run history of %s cannot be read: %s", run_id, redact(str(error)))
+        return None
+
+
+def _last_lines(tracking: Tracking, details: RunDetails) -> list[str]:
+    for path in sorted(details.logs, key=lambda path: ("std_log" not in path, path)):
+        try:
+            text = tracking.log(details.logs[path])
+        except Exception as error:
+            run_logger().warning("Log %s cannot be read: %s", path, redact(str(error)))
+            continue
+        if lines := [line.rstrip() for line in text.splitlines() if line.strip()]:
+            return lines[-LAST_LINES:]
+    return []

@@ -1,0 +1,59 @@
+"""Azure ML jobs, as the stages find them: by name, with what their states mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blocks import AzureMLWorkspace
+from tasks.errors import lists_as_missing
+from tasks.naming import RunNames
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Job
+
+COMPLETED = "Completed"
+ENDED_BADLY = frozenset({"Failed", "Canceled", "NotResponding"})
+ENDED = ENDED_BADLY | {COMPLETED}
+CANCELLING = "CancelRequested"
+MOST_ATTEMPTS = 100
+
+
+class JobFailed(Exception):
+    """The pipeline job ended without a model. The message carries the failing step's own error and last log lines."""
+
+
+class JobPreempted(JobFailed):
+    """The job lost its nodes; a successor may well succeed."""
+
+
+class JobStuck(JobFailed):
+    """The job went on without producing anything, or past its deadline."""
+
+
+def find_job(workspace: AzureMLWorkspace, name: str) -> Job | None:
+    """The job called `name`; None only if Azure says that there is none. Any other trouble is raised: a job that cannot
+    be read must never be taken for one that does not exist."""
+    try:
+        return workspace.client().jobs.get(name)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+
+
+def attempts(workspace: AzureMLWorkspace, names: RunNames) -> list[Job]:
+    """The run's jobs, oldest first. There is a second only after the first ended badly."""
+    found: list[Job] = []
+    for attempt in range(1, MOST_ATTEMPTS):
+        job = find_job(workspace, names.job(attempt))
+        if job is None:
+            break
+        found.append(job)
+        if job.status not in ENDED_BADLY:
+            break
+    return found
+
+
+def studio_url(job: Job) -> str:
+    """The job's page in Azure ML studio; empty if Azure names none."""
+    return str(getattr(job, "studio_url", None) or "")

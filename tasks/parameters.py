@@ -1,0 +1,239 @@
+"""Which value of each training parameter counts, and why.
+
+Explicit values win over the model's own defaults (`model_specific_defaults`), and these over the reference's. Only what
+the pipeline component declares is passed on; what is left out is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from tasks.errors import Refused
+from tasks.form import Group, at
+
+DEFAULTS: dict[str, Any] = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "learning_rate": 5e-6,
+    "lr_scheduler_type": "cosine",
+    "apply_lora": True,
+    "apply_deepspeed": True,
+    "deepspeed_stage": 2,
+}
+"""The reference notebook's. Whatever is in neither place is left to the component's own default."""
+
+Scheduler = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
+Scalar = bool | int | float | str
+
+
+def _default(name: str, otherwise: str = "the component's own") -> str:
+    return f"Default: the model's own, else {DEFAULTS.get(name, otherwise)}."
+
+
+class TrainingParameters(Group):
+    """How the model is trained. An empty field leaves the choice to the model's publisher, then to the reference."""
+
+    num_train_epochs: int | None = Field(
+        None, ge=1, le=1000, title="Epochs", description=_default("num_train_epochs"), json_schema_extra=at(0)
+    )
+    max_steps: int | None = Field(
+        None, ge=-1, title="Most steps", description="Ends the training early; -1: the epochs decide.", json_schema_extra=at(1)
+    )
+    per_device_train_batch_size: int | None = Field(
+        None, ge=1, le=4096, title="Batch size", description=_default("per_device_train_batch_size"), json_schema_extra=at(2)
+    )
+    per_device_eval_batch_size: int | None = Field(
+        None, ge=1, le=4096, title="Evaluation batch size", description=_default("per_device_eval_batch_size"),
+        json_schema_extra=at(3),
+    )
+    gradient_accumulation_steps: int | None = Field(
+        None, ge=1, le=4096, title="Gradient accumulation", description="Batches per optimizer step.", json_schema_extra=at(4)
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, title="Learning rate", description=_default("learning_rate"), json_schema_extra=at(5)
+    )
+    lr_scheduler_type: Scheduler | None = Field(
+        None, title="Scheduler", description=_default("lr_scheduler_type"), json_schema_extra=at(6)
+    )
+    warmup_steps: int | None = Field(
+        None, ge=0, title="Warm-up steps", description=_default("warmup_steps"), json_schema_extra=at(7)
+    )
+    weight_decay: float | None = Field(
+        None, ge=0, le=1, title="Weight decay", description=_default("weight_decay"), json_schema_extra=at(8)
+    )
+    max_seq_length: int | None = Field(
+        None, ge=-1, le=1_000_000, title="Sequence length", description="Tokens; longer conversations are cut. -1: the model's.",
+        json_schema_extra=at(9),
+    )
+    apply_lora: bool | None = Field(None, title="LoRA", description=_default("apply_lora"), json_schema_extra=at(10))
+    lora_r: int | None = Field(None, ge=1, le=1024, title="LoRA rank", description=_default("lora_r"), json_schema_extra=at(11))
+    lora_alpha: int | None = Field(
+        None, ge=1, le=4096, title="LoRA alpha", description=_default("lora_alpha"), json_schema_extra=at(12)
+    )
+    lora_dropout: float | None = Field(
+        None, ge=0, lt=1, title="LoRA dropout", description=_default("lora_dropout"), json_schema_extra=at(13)
+    )
+    apply_deepspeed: bool | None = Field(
+        None, title="DeepSpeed", description=_default("apply_deepspeed"), json_schema_extra=at(14)
+    )
+    deepspeed_stage: Literal[2, 3] | None = Field(
+        None, title="DeepSpeed stage", description=_default("deepspeed_stage"), json_schema_extra=at(15)
+    )
+    precision: Literal["16", "32"] | None = Field(
+        None, title="Precision", description=_default("precision"), json_schema_extra=at(16)
+    )
+    seed: int | None = Field(None, ge=0, title="Seed", description=_default("seed"), json_schema_extra=at(17))
+    logging_steps: int | None = Field(
+        None, ge=1, title="Logging steps", description="Steps from one logged loss to the next.", json_schema_extra=at(18)
+    )
+    evaluation_strategy: Literal["epoch", "steps", "disable"] | None = Field(
+        None, title="Evaluate", description="When the validation loss is measured.", json_schema_extra=at(19)
+    )
+    eval_steps: int | None = Field(
+        None, ge=1, title="Evaluation steps", description="With evaluation 'steps': how many.", json_schema_extra=at(20)
+    )
+    save_total_limit: int | None = Field(
+        None, ge=-1, title="Checkpoints kept", description="-1: all.", json_schema_extra=at(21)
+    )
+    num_nodes_finetune: int | None = Field(
+        None, ge=1, le=100, title="Nodes", description="Machines that train together. Default: 1.", json_schema_extra=at(22)
+    )
+    other: dict[str, Scalar] = Field(
+        default_factory=dict, title="Other inputs", description="Any further input of the component, by its own name.",
+        json_schema_extra=at(23),
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainingParameters:
+        if self.evaluation_strategy == "steps" and self.eval_steps is None:
+            raise ValueError("evaluation_strategy 'steps' needs eval_steps")
+        if self.apply_deepspeed is False and self.deepspeed_stage is not None:
+            raise ValueError("deepspeed_stage is given, but apply_deepspeed is off; drop one of them")
+        if named_twice := sorted(set(self.other) & set(type(self).model_fields)):
+            raise ValueError(f"{', '.join(named_twice)} has a field of its own; take it out of 'other'")
+        return self
+
+    def explicit(self) -> dict[str, Any]:
+        """What somebody has decided, by the component's names."""
+        given = {name: value for name, value in self if value is not None and name != "other"}
+        return {**given, **self.other}
+
+
+@dataclass(frozen=True)
+class DeclaredInput:
+    """One input as the component declares it. The SDK's type names: string, integer, number, boolean, uri_file, ..."""
+
+    type: str
+    enum: list[Any] | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+Source = Literal["explicit", "model", "default", "run"]
+
+
+class MergedParameter(BaseModel):
+    """One parameter, as it is passed on (or not), and where its value is from."""
+
+    name: str
+    value: Scalar
+    source: Source
+    note: str = ""
+    passed: bool = True
+
+
+def merge(
+    declared: dict[str, DeclaredInput], explicit: dict[str, Any], of_model: dict[str, Any], defaults: dict[str, Any]
+) -> list[MergedParameter]:
+    """Merges the three, in their order, and fits the values to the component's declared types.
+
+    `learning_rate_min` and `learning_rate_max` of the model are no inputs of the component but bounds of its learning
+    rate: an explicit rate outside is refused, a default is moved to the bound.
+
+    Raises:
+        Refused: an explicit parameter is unknown to the component, or its value is not one that it takes.
+    """
+    chosen: dict[str, tuple[Any, Source]] = {name: (value, "default") for name, value in defaults.items()}
+    chosen |= {name: (value, "model") for name, value in of_model.items()}
+    chosen |= {name: (value, "explicit") for name, value in explicit.items()}
+    lowest, highest = of_model.get("learning_rate_min"), of_model.get("learning_rate_max")
+    merged = []
+    for name, (value, source) in sorted(chosen.items()):
+        if name not in declared:
+            if source == "explicit":
+                raise Refused(f"The pipeline component has no input '{name}'. Take it out of the training parameters.")
+            note = "bounds the learning rate" if name in ("learning_rate_min", "learning_rate_max") else "not an input of the component"
+            merged.append(MergedParameter(name=name, value=value, source=source, note=note, passed=False))
+            continue
+        note = ""
+        if name == "learning_rate":
+            value, note = _within(float(value), lowest, highest, source)
+        merged.append(MergedParameter(name=name, value=_fitted(name, value, declared[name]), source=source, note=note))
+    return merged
+
+
+def _within(rate: float, lowest: Any, highest: Any, source: Source) -> tuple[float, str]:
+    low = float(lowest) if lowest is not None else 0.0
+    high = float(highest) if highest is not None else float("inf")
+    if low <= rate <= high:
+        return rate, ""
+    if source == "explicit":
+        raise Refused(f"learning_rate {rate:g} is outside what the model's publisher allows: {low:g} to {high:g}.")
+    bound = min(max(rate, low), high)
+    return bound, f"moved from {rate:g} to the model's bound"
+
+
+def _fitted(name: str, value: Any, declared: DeclaredInput) -> Scalar:
+    """`value` in the declared type: publishers write 16 for the string "16", and booleans are strings here."""
+    try:
+        fitted: Scalar
+        match declared.type:
+            case "boolean":
+                fitted = str(value).lower() == "true"
+            case "integer":
+                fitted = int(value)
+            case "number":
+                fitted = float(value)
+            case _:
+                fitted = str(value).lower() if isinstance(value, bool) else str(value)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"{name} must be of type {declared.type}, not {value!r}.") from error
+    if declared.enum and str(fitted).lower() not in {str(allowed).lower() for allowed in declared.enum}:
+        raise Refused(f"{name} must be one of {', '.join(map(str, declared.enum))}, not {fitted}.")
+    if isinstance(fitted, int | float) and not isinstance(fitted, bool):
+        if declared.min is not None and fitted < declared.min:
+            raise Refused(f"{name} must be at least {declared.min:g}, not {fitted}.")
+        if declared.max is not None and fitted > declared.max:
+            raise Refused(f"{name} must be at most {declared.max:g}, not {fitted}.")
+    return fitted
+
+
+def display_name(model: str, dataset: str, parameters: dict[str, Any], gpus_per_node: int) -> str:
+    """The reference's name for the job: `{model}-ultrachat-bs4-cosine-ds2-lora-save_limit-1-seqlen-1`.
+
+    `bs` is the effective batch size: per device, times accumulation, GPUs and nodes.
+    """
+
+    def value(name: str, otherwise: Any) -> Any:
+        return parameters.get(name, otherwise)
+
+    batch_size = (
+        int(value("per_device_train_batch_size", 1))
+        * int(value("gradient_accumulation_steps", 1))
+        * gpus_per_node
+        * int(value("num_nodes_finetune", 1))
+    )
+    deepspeed = f"ds{value('deepspeed_stage', '2')}" if _on(value("apply_deepspeed", False)) else "nods"
+    lora = "lora" if _on(value("apply_lora", False)) else "nolora"
+    return (
+        f"{model}-{dataset}-bs{batch_size}-{value('lr_scheduler_type', 'linear')}-{deepspeed}-{lora}"
+        f"-save_limit{value('save_total_limit', -1)}-seqlen{value('max_seq_length', -1)}"
+    )
+
+
+def _on(value: Any) -> bool:
+    return str(value).lower() == "true"

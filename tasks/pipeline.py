@@ -1,0 +1,239 @@
+"""Submits the fine-tuning pipeline.
+
+Promise: for one run there is at most one job that is alive or has completed, whatever is retried, killed or answered
+late. A job that is found is taken over; one that failed gets a numbered successor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.artifacts import publish_table
+from tasks.compute import ValidatedCompute
+from tasks.dataset import SampledDataset
+from tasks.errors import Refused, lists_as_missing
+from tasks.form import RESOURCE_NAME, Group, at
+from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url
+from tasks.models import FoundationModel
+from tasks.naming import RunNames, dataset_word
+from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
+from tasks.stage import run_logger, stage
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Component, Job, PipelineJob
+
+OUTPUT = "trained_model"
+
+
+class PipelineChoice(Group):
+    """Which pipeline trains, under which experiment, and how long it may take."""
+
+    component: str = Field(
+        "chat_completion_pipeline",
+        pattern=RESOURCE_NAME,
+        title="Component",
+        description="The registry's pipeline component.",
+        json_schema_extra=at(0),
+    )
+    component_version: str | None = Field(
+        None,
+        title="Component version",
+        description="Default: the latest. The run records which it was.",
+        json_schema_extra=at(1),
+    )
+    experiment: str | None = Field(
+        None,
+        pattern=RESOURCE_NAME,
+        title="Experiment",
+        description="Default: chat_completion_<model>.",
+        json_schema_extra=at(2),
+    )
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=20,
+        title="Most jobs",
+        description="How many jobs one run may submit: a successor is submitted after a pre-emption, or when a failed run is "
+        "retried.",
+        json_schema_extra=at(3),
+    )
+    deadline_hours: float = Field(
+        48.0,
+        gt=0,
+        le=720,
+        title="Deadline (hours)",
+        description="A job that has not ended by then is cancelled, and the run fails.",
+        json_schema_extra=at(4),
+    )
+    stuck_after_minutes: float = Field(
+        240.0,
+        gt=0,
+        title="Stuck after (minutes)",
+        description="A job that shows no new state, step or metric for so long is cancelled, and the run fails.",
+        json_schema_extra=at(5),
+    )
+    tolerate_errors_minutes: float = Field(
+        20.0,
+        gt=0,
+        le=1440,
+        title="Tolerate errors (minutes)",
+        description="For how long Azure may fail to answer while the job is watched, before the run gives up.",
+        json_schema_extra=at(6),
+    )
+
+
+class SubmittedJob(BaseModel):
+    """The run's job."""
+
+    name: str
+    attempt: int
+    adopted: bool
+    """Whether it was there already: submitted by an earlier try of this run, or by the run that `job_key` names."""
+    display_name: str
+    experiment: str
+    studio_url: str
+    tags: dict[str, str]
+    """What the job was made from: base model, component, data. Written at submission, so true of an adopted job too."""
+    parameters: list[MergedParameter]
+    """What was passed on, and why; empty for an adopted job."""
+
+
+@stage
+def submit_pipeline(
+    workspace: AzureMLWorkspace,
+    names: RunNames,
+    model: FoundationModel,
+    compute: ValidatedCompute,
+    data: SampledDataset,
+    training: TrainingParameters,
+    choice: PipelineChoice,
+) -> SubmittedJob:
+    """Finds the run's job or submits it.
+
+    Raises:
+        Refused: a parameter is not one the component takes, or there is no such component.
+        JobFailed: the run has had as many jobs as it may.
+    """
+    found = attempts(workspace, names)
+    if found and found[-1].status not in (*ENDED_BADLY, CANCELLING):
+        run_logger().info("Job %s is there already (%s): taking it over.", found[-1].name, found[-1].status)
+        return _describe(found[-1], len(found), adopted=True, parameters=[])
+    if len(found) >= choice.max_attempts:
+        raise JobFailed(
+            f"Job {found[-1].name} ended as {found[-1].status}, and the run may submit no more than {choice.max_attempts} "
+            f"(pipeline.max_attempts). See {studio_url(found[-1])}."
+        )
+    component = _component(workspace, choice)
+    declared = {name: _declared(spec) for name, spec in component.inputs.items()}
+    parameters = merge(declared, _explicit(training, declared, resuming=bool(found)), model.defaults, DEFAULTS)
+    publish_table("parameters", "Training parameters and where each is from", [row.model_dump() for row in parameters])
+    for row in parameters:
+        if not row.passed:
+            run_logger().warning("Parameter %s of the model is left out: %s.", row.name, row.note)
+    values = {row.name: row.value for row in parameters if row.passed}
+    job = _build(component, declared, values, model, compute, data)
+    job.name = names.job(len(found) + 1)
+    job.tags = names.tags(
+        base_model=model.id,
+        component=str(component.id),
+        data_source=data.source,
+        data_revision=data.revision,
+        data_sha256=data.sha256,
+    )
+    experiment = choice.experiment or f"chat_completion_{model.name}"
+    submitted = workspace.client().jobs.create_or_update(job, experiment_name=experiment)
+    run_logger().info("Submitted job %s (%s): %s", submitted.name, submitted.display_name, studio_url(submitted))
+    return _describe(submitted, len(found) + 1, adopted=False, parameters=parameters)
+
+
+def _component(workspace: AzureMLWorkspace, choice: PipelineChoice) -> Component:
+    components = workspace.registry_client().components
+    try:
+        if choice.component_version:
+            return components.get(choice.component, version=choice.component_version)
+        return components.get(choice.component, label="latest")
+    except Exception as error:
+        if lists_as_missing(error):
+            raise Refused(
+                f"Registry {workspace.registry_name} has no component {choice.component} version "
+                f"{choice.component_version or 'latest'}. Correct pipeline.component or pipeline.component_version."
+            ) from error
+        raise
+
+
+def _declared(spec: Any) -> DeclaredInput:
+    """One of the component's inputs. The registry writes its bounds as strings."""
+    return DeclaredInput(
+        type=str(spec.type),
+        enum=list(spec.enum) if getattr(spec, "enum", None) else None,
+        min=_number(getattr(spec, "min", None)),
+        max=_number(getattr(spec, "max", None)),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value in (None, "") else float(value)
+
+
+def _explicit(training: TrainingParameters, declared: dict[str, DeclaredInput], *, resuming: bool) -> dict[str, Any]:
+    """What somebody decided; a successor also goes on from its predecessor's checkpoint where the component can."""
+    explicit = training.explicit()
+    if resuming and "resume_from_checkpoint" in declared:
+        explicit.setdefault("resume_from_checkpoint", True)
+    return explicit
+
+
+def _build(
+    component: Component,
+    declared: dict[str, DeclaredInput],
+    values: dict[str, Any],
+    model: FoundationModel,
+    compute: ValidatedCompute,
+    data: SampledDataset,
+) -> PipelineJob:
+    """The pipeline of the reference notebook: one registry component, its model folder as the job's `trained_model`.
+
+    The data files are uploaded by the SDK under a path made of their content's hash, so an unchanged sample is
+    uploaded once.
+    """
+    from azure.ai.ml import Input
+    from azure.ai.ml.dsl import pipeline
+
+    files = {f"{purpose}_file_path": split for purpose, split in data.splits().items() if purpose != "score"}
+    inputs: dict[str, Any] = {
+        "mlflow_model_path": model.id,
+        "number_of_gpu_to_use_finetuning": compute.gpus_per_node,
+        **{name: compute.cluster for name in declared if name.startswith("compute_")},
+        **{name: Input(type="uri_file", path=str(split.path.absolute())) for name, split in files.items()},
+        **values,
+    }
+    inputs = {name: value for name, value in inputs.items() if name in declared}
+    shown = display_name(model.name, dataset_word(data.source), values, compute.gpus_per_node)
+
+    @pipeline(name=shown)
+    def create_pipeline() -> dict[str, Any]:
+        chat_completion_pipeline = component(**inputs)  # type: ignore[operator]
+        return {OUTPUT: chat_completion_pipeline.outputs.mlflow_model_folder}
+
+    job = create_pipeline()
+    job.settings.force_rerun = True
+    job.settings.continue_on_step_failure = False
+    return job
+
+
+def _describe(job: Job, attempt: int, *, adopted: bool, parameters: list[MergedParameter]) -> SubmittedJob:
+    properties = job.properties or {}
+    commit = properties.get("mlflow.source.git.commit") or properties.get("azureml.git.commit")
+    return SubmittedJob(
+        name=str(job.name),
+        attempt=attempt,
+        adopted=adopted,
+        display_name=str(job.display_name or job.name),
+        experiment=str(job.experiment_name or ""),
+        studio_url=studio_url(job),
+        tags={**(job.tags or {}), **({"git_commit": commit} if commit else {})},
+        parameters=parameters,
+    )

@@ -1,0 +1,117 @@
+"""Files of a data asset or a datastore path of the Azure ML workspace."""
+
+import hashlib
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tasks.sampling.errors import SourceUnavailable
+from tasks.sampling.ranged import RangedFile
+from tasks.sampling.sources import DataFile, Source, by_split
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+    from azure.storage.blob import ContainerClient
+
+    from blocks.azure_ml_workspace import AzureMLWorkspace
+
+ASSET = re.compile(r"azureml:(?P<name>[\w.-]+)(:(?P<version>[\w.-]+)|@(?P<label>[\w.-]+))\Z")
+PATH = re.compile(r"azureml://(.*/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)\Z")
+
+
+def resolve_datastore(source: str, splits: list[str], workspace: "AzureMLWorkspace | None") -> Source:
+    """The files of `splits` below the path that `source` stands for. Their names, sizes and ETags stand for a revision.
+
+    Raises:
+        SourceUnavailable: no such asset, datastore or path, or no right to read it.
+    """
+    if workspace is None:
+        raise SourceUnavailable(f"{source} lies in a workspace, but the run has none. Give the workspace's block.")
+    client = workspace.client()
+    datastore, path = _location(source, client)
+    container = _container(source, client, datastore)
+    blobs = _blobs(source, container, path)
+    root = path.rstrip("/") + "/" if any(blob.name != path for blob in blobs) else path.rpartition("/")[0] + "/"
+    files = [
+        DataFile(
+            name=blob.name.removeprefix(root),
+            size=blob.size,
+            open=partial(_open, container, blob.name, blob.size, blob.etag),
+            remote=True,
+        )
+        for blob in blobs
+    ]
+    found = by_split(source, files, splits)
+    etags = {blob.name.removeprefix(root): blob.etag for blob in blobs}
+    state = hashlib.sha256()
+    for file in (file for its_files in found.values() for file in its_files):
+        state.update(f"{file.name}\0{file.size}\0{etags[file.name]}\n".encode())
+    return Source(id=source, revision=f"blobs-{state.hexdigest()}", splits=found)
+
+
+def _location(source: str, client: "MLClient") -> tuple[str, str]:
+    """Datastore and path."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    where = source
+    if asset := ASSET.match(source):
+        try:
+            where = str(client.data.get(asset["name"], version=asset["version"], label=asset["label"]).path)
+        except ResourceNotFoundError as error:
+            raise SourceUnavailable(
+                f"The workspace {client.workspace_name} has no data asset {source}. Check its name and version."
+            ) from error
+    if (parts := PATH.match(where)) is None:
+        raise SourceUnavailable(
+            f"{source} does not lead to a datastore of the workspace, but to {where}. Give azureml:NAME:VERSION, "
+            "azureml:NAME@latest or azureml://datastores/NAME/paths/PATH."
+        )
+    return parts["datastore"], parts["path"]
+
+
+def _container(source: str, client: "MLClient", datastore: str) -> "ContainerClient":
+    # The SDK's own way to a datastore. `datastores.get(include_secrets=True)` fails where the account's key is exchanged
+    # for a short-lived SAS, which is what Azure does by default.
+    from azure.ai.ml._artifacts._artifact_utilities import get_datastore_info
+    from azure.core.exceptions import ResourceNotFoundError
+    from azure.storage.blob import ContainerClient
+
+    try:
+        info = get_datastore_info(client.datastores, datastore)
+    except ResourceNotFoundError as error:
+        raise SourceUnavailable(f"{source}: the workspace {client.workspace_name} has no datastore {datastore}.") from error
+    url = info["account_url"].replace(".dfs.", ".blob.")
+    return ContainerClient(url, info["container_name"], credential=info["credential"])
+
+
+def _blobs(source: str, container: "ContainerClient", path: str) -> list[Any]:
+    """The blob at `path`, or all below it."""
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+
+    try:
+        found = [blob for blob in container.list_blobs(name_starts_with=path) if blob.size]
+    except (ClientAuthenticationError, ResourceNotFoundError) as error:
+        raise SourceUnavailable(f"{source} cannot be listed: {error.error_code or error.reason}.") from error
+    except HttpResponseError as error:
+        if error.status_code != 403:
+            raise
+        raise SourceUnavailable(
+            f"{source} may not be read: {error.error_code}. Give the run's identity the role Storage Blob Data Reader."
+        ) from error
+    folder = path.rstrip("/") + "/" if path else ""
+    found = [blob for blob in found if blob.name == path or blob.name.startswith(folder)]
+    if not found:
+        raise SourceUnavailable(f"{source} holds no data: there is nothing at that path. Check it.")
+    return found
+
+
+def _open(container: "ContainerClient", name: str, size: int, etag: str) -> RangedFile:
+    from azure.core import MatchConditions
+
+    blob = container.get_blob_client(name)
+
+    def fetch(start: int, end: int) -> bytes:
+        stream = blob.download_blob(start, end - start, etag=etag, match_condition=MatchConditions.IfNotModified)
+        return bytes(stream.readall())
+
+    return RangedFile(size, fetch)

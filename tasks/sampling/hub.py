@@ -1,0 +1,85 @@
+"""Files of a dataset on the Hugging Face hub, at one commit of it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from tasks.sampling.errors import SourceUnavailable
+from tasks.sampling.ranged import RangedFile
+from tasks.sampling.sources import DataFile, Source, by_split
+
+HUB = "https://huggingface.co"
+
+
+def resolve_hub(dataset: str, splits: list[str], *, revision: str | None, token: str | None) -> Source:
+    """The files of `splits` at the commit that `revision` (default: the main branch) stands for now.
+
+    The hub's address is `HF_ENDPOINT`'s, where that is set, as for all of Hugging Face's clients.
+
+    Raises:
+        SourceUnavailable: no such dataset or revision, no right to read it, or no way to the hub.
+    """
+    from huggingface_hub import HfApi
+
+    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    with _refusals_explained(dataset, revision, endpoint):
+        info = HfApi(endpoint=endpoint, token=token).dataset_info(dataset, revision=revision, files_metadata=True)
+    commit = str(info.sha)
+    files = [
+        DataFile(
+            name=file.rfilename,
+            size=file.size or 0,
+            open=partial(_open, dataset, commit, endpoint, token, file.rfilename, file.size or 0),
+            remote=True,
+        )
+        for file in info.siblings or []
+    ]
+    return Source(id=dataset, revision=commit, splits=by_split(dataset, files, splits))
+
+
+def _open(dataset: str, commit: str, endpoint: str, token: str | None, name: str, size: int) -> RangedFile:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+    url = hf_hub_url(dataset, name, repo_type="dataset", revision=commit, endpoint=endpoint)
+
+    def fetch(start: int, end: int) -> bytes:
+        headers = {**build_hf_headers(token=token), "range": f"bytes={start}-{end - 1}"}
+        with _refusals_explained(dataset, commit, endpoint):
+            response = http_backoff("GET", url, headers=headers, timeout=60, follow_redirects=True)
+            hf_raise_for_status(response)
+        return bytes(response.content)
+
+    return RangedFile(size, fetch)
+
+
+@contextmanager
+def _refusals_explained(dataset: str, revision: str | None, endpoint: str) -> Iterator[None]:
+    import httpx
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise SourceUnavailable(
+            f"{dataset} is gated. Accept its terms on {endpoint}/datasets/{dataset}, and name the block that holds a token "
+            "of the same user in hub_token_block."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SourceUnavailable(f"{dataset} has no revision {revision}. Give a commit, tag or branch that it has.") from error
+    except errors.RepositoryNotFoundError as error:
+        raise SourceUnavailable(
+            f"{dataset} is neither on this machine nor on the hub at {endpoint}, or it is private. Check the name; for a "
+            "private dataset, name the block that holds a token in hub_token_block."
+        ) from error
+    except errors.HFValidationError as error:
+        raise SourceUnavailable(f"{dataset} is neither on this machine nor the id of a dataset on the hub.") from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        raise SourceUnavailable(f"The hub at {endpoint} answered {status} for {dataset}. Try again later.") from error
+    except (errors.OfflineModeIsEnabled, httpx.TransportError, OSError) as error:
+        raise SourceUnavailable(
+            f"The hub at {endpoint} cannot be reached, so {dataset} cannot be sampled. Check this machine's way out "
+            "(HTTPS_PROXY, HF_HUB_OFFLINE, HF_ENDPOINT), or give a local folder or an azureml: data asset as the source."
+        ) from error

@@ -1,0 +1,38 @@
+"""Counts tokens with the model's own tokenizer."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from tasks.sampling.errors import DatasetError
+
+
+def token_counter(tokenizer: Path) -> Callable[[pl.DataFrame], pl.Series]:
+    """Counts the tokens of each row's messages, without those that a chat template adds.
+
+    Raises:
+        DatasetError: `tokenizer` is no tokenizer.json and holds none, or the package `tokenizers` is not installed.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise DatasetError("max_tokens needs the package tokenizers. Install it, or bound characters instead.") from error
+    path = tokenizer.expanduser()
+    path = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        model = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises Exception itself
+        raise DatasetError(f"{path} is no tokenizer: {error}. Name the model's tokenizer.json.") from error
+
+    def count(frame: pl.DataFrame) -> pl.Series:
+        texts = ["".join(filter(None, texts)) for texts in _contents(frame)]
+        encoded = model.encode_batch_fast(texts, add_special_tokens=False)
+        return pl.Series([len(encoding) for encoding in encoded], dtype=pl.Int64)
+
+    return count
+
+
+def _contents(frame: pl.DataFrame) -> list[list[str | None]]:
+    contents = frame.select(pl.col("messages").list.eval(pl.element().struct.field("content")))
+    return [row or [] for row in contents["messages"].to_list()]

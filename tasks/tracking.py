@@ -1,0 +1,128 @@
+"""Reads runs where Azure ML keeps them: its MLflow route (state, metrics) and its run history (errors, logs).
+
+Both are spoken to with the block's own identity. The MLflow plug-in for Azure ML is not used: it signs in by a chain
+of its own, which knows nothing of the block and ends in a browser window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from blocks import AzureMLWorkspace
+
+if TYPE_CHECKING:
+    from azure.core import PipelineClient
+
+READ_SECONDS = 60
+LARGEST_PAGE = 25_000
+"""The most values of a metric that MLflow returns at once (MLflow REST API, metrics/get-history)."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as MLflow shows it: RUNNING, SCHEDULED, FINISHED, FAILED or KILLED, and each metric's last value."""
+
+    status: str
+    metrics: dict[str, float]
+    steps: dict[str, int]
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("FINISHED", "FAILED", "KILLED")
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """A run as the run history shows it."""
+
+    status: str
+    error: str
+    logs: dict[str, str] = field(repr=False)
+    """Log files by path; the addresses are signed, hence secret."""
+
+
+class Tracking:
+    """The tracking routes of one workspace. `tracking_uri` as the workspace names it: `azureml://{host}/mlflow/v1.0/...`.
+
+    Its methods raise azure.core's errors, like the SDK.
+    """
+
+    def __init__(self, workspace: AzureMLWorkspace, tracking_uri: str) -> None:
+        host, _, route = tracking_uri.removeprefix("azureml://").partition("/")
+        self._workspace = workspace
+        self._host = f"https://{host}"
+        self._scope = route.partition("?")[0].removeprefix("mlflow/v1.0")
+
+    def run(self, run_id: str) -> TrackedRun:
+        """The run's state and last metrics; one request."""
+        run = self._mlflow("runs/get", run_id=run_id)["run"]
+        metrics = run.get("data", {}).get("metrics", [])
+        return TrackedRun(
+            status=str(run["info"].get("status", "")),
+            metrics={metric["key"]: _value(metric) for metric in metrics},
+            steps={metric["key"]: int(metric.get("step") or 0) for metric in metrics},
+        )
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """All values of `metric` as (step, value), by step; empty if there are none."""
+        points: list[tuple[int, float]] = []
+        token = None
+        while True:
+            more = {"page_token": token} if token else {}
+            page = self._mlflow("metrics/get-history", run_id=run_id, metric_key=metric, max_results=LARGEST_PAGE, **more)
+            points += [(int(point.get("step") or 0), _value(point)) for point in page.get("metrics", [])]
+            token = page.get("next_page_token")
+            if not token:
+                return sorted(points, key=lambda point: point[0])
+
+    def details(self, run_id: str) -> RunDetails:
+        """The run's own error and where its logs are; one request."""
+        details = self._get(f"/history/v1.0{self._scope}/runs/{run_id}/details")
+        error = (details.get("error") or {}).get("error") or details.get("error") or {}
+        return RunDetails(
+            status=str(details.get("status", "")),
+            error=_error_text(error),
+            logs={str(path): str(url) for path, url in (details.get("logFiles") or {}).items()},
+        )
+
+    def log(self, url: str) -> str:
+        """The text behind one of `RunDetails.logs`. The address is signed; no token goes there."""
+        from azure.core import PipelineClient
+        from azure.core.rest import HttpRequest
+
+        with PipelineClient(base_url=url.partition("?")[0]) as client:
+            response = client.send_request(HttpRequest("GET", url), connection_timeout=10, read_timeout=READ_SECONDS)
+            response.raise_for_status()
+            return str(response.text())
+
+    def _mlflow(self, method: str, **params: Any) -> dict[str, Any]:
+        return self._get(f"/mlflow/v2.0{self._scope}/api/2.0/mlflow/{method}", params)
+
+    def _get(self, path: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        from azure.core.rest import HttpRequest
+
+        request = HttpRequest("GET", self._host + path, params=params)
+        response = self._client.send_request(request, connection_timeout=10, read_timeout=READ_SECONDS)
+        response.raise_for_status()
+        return dict(response.json())
+
+    @cached_property
+    def _client(self) -> PipelineClient:
+        from azure.core import PipelineClient
+        from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HeadersPolicy, RetryPolicy
+
+        credentials = self._workspace.credentials
+        bearer = BearerTokenCredentialPolicy(credentials.credential(), credentials.endpoints.management_scope)
+        return PipelineClient(base_url=self._host, policies=[HeadersPolicy(), RetryPolicy(), bearer])
+
+
+def _value(metric: dict[str, Any]) -> float:
+    """MLflow's JSON writes numbers, and NaN and infinities as strings."""
+    return float(metric.get("value", "nan"))
+
+
+def _error_text(error: dict[str, Any]) -> str:
+    code, message = error.get("code"), error.get("message")
+    return ": ".join(str(part) for part in (code, message) if part)

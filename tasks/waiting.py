@@ -1,0 +1,148 @@
+"""Waits for the pipeline job.
+
+Promise: the end is noticed within seconds while things move and within ten seconds when they do not; Azure failing to
+answer for a while, or a token expiring, does not end the wait. Reads only.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+
+from blocks import AzureMLWorkspace
+from tasks.credentials import WhereAndWho
+from tasks.errors import AzureFailure, Fault, Kind, read
+from tasks.failures import explain
+from tasks.jobs import COMPLETED, JobStuck
+from tasks.pace import Pace
+from tasks.pipeline import PipelineChoice, SubmittedJob
+from tasks.stage import run_logger, stage
+from tasks.tracking import Tracking
+from tasks.watch import JobWatch, Step
+
+OWN_STATE_EVERY_SECONDS = 60
+TOLERATED = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH, Kind.NOT_FOUND})
+"""What may pass: even a refusal (a token expiring, roles being moved) or a job not visible yet."""
+
+
+class RunCancelled(Exception):
+    """The flow run was cancelled while nobody could tell this process."""
+
+
+class FinishedJob(BaseModel):
+    """A completed job."""
+
+    name: str
+    attempt: int
+    seconds: float
+    """From the first look to the last, so nearly nothing for a job that had ended before."""
+    steps: list[Step]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    studio_url: str
+
+
+@stage
+def wait_for_pipeline(
+    workspace: AzureMLWorkspace, where: WhereAndWho, job: SubmittedJob, choice: PipelineChoice
+) -> FinishedJob:
+    """Watches `job` to its end; mirrors its state, steps and training metrics into the run's log and progress.
+
+    Raises:
+        JobPreempted: the job lost its nodes.
+        JobStuck: nothing new for `choice.stuck_after_minutes`, or no end by `choice.deadline_hours`.
+        JobFailed: any other bad end, with the failing step's error and last log lines.
+        AzureFailure: Azure could not be asked for longer than `choice.tolerate_errors_minutes`.
+    """
+    tracking = Tracking(workspace, where.tracking_uri)
+    watch, pace, outage = JobWatch(workspace, tracking, job.name), Pace(), _Outage(choice.tolerate_errors_minutes * 60)
+    began = last_change = own_state_read = time.monotonic()
+    while not watch.ended:
+        try:
+            requests, changed = watch.look(steady=pace.steady)
+            outage.over()
+        except Exception as error:
+            outage.goes_on(error)
+            requests, changed = 1, False
+        now = time.monotonic()
+        if changed:
+            pace.changed()
+        if changed or watch.progressed:
+            last_change = now
+        if now - last_change > choice.stuck_after_minutes * 60 or now - began > choice.deadline_hours * 3600:
+            raise JobStuck(_stuck_sentence(job, watch, now - began, now - last_change))
+        if now - own_state_read > OWN_STATE_EVERY_SECONDS:
+            own_state_read = now
+            _stop_if_cancelled()
+        if not watch.ended:
+            time.sleep(pace.pause(requests))
+    if watch.status != COMPLETED:
+        raise explain(tracking, job.name, watch.status, watch.leaves, job.studio_url)
+    seconds = time.monotonic() - began
+    run_logger().info("Job %s completed.", job.name)
+    return FinishedJob(
+        name=job.name,
+        attempt=job.attempt,
+        seconds=seconds,
+        steps=watch.leaves,
+        metrics=watch.metrics,
+        tags=job.tags,
+        studio_url=job.studio_url,
+    )
+
+
+def _stuck_sentence(job: SubmittedJob, watch: JobWatch, total: float, silent: float) -> str:
+    return (
+        f"Job {job.name} has been running for {total / 3600:.1f} h and shown nothing new for {silent / 60:.0f} min; its last "
+        f"state is {watch.status}. It is being cancelled. See {job.studio_url}, and raise pipeline.stuck_after_minutes or "
+        "pipeline.deadline_hours if this is how long it takes."
+    )
+
+
+@dataclass
+class _Outage:
+    """A time in which looks fail. Ends well with the first that succeeds, or badly when it has lasted too long."""
+
+    longest_seconds: float
+    since: float | None = None
+
+    def over(self) -> None:
+        if self.since is not None:
+            run_logger().info("Azure answers again after %.0f s.", time.monotonic() - self.since)
+            self.since = None
+
+    def goes_on(self, error: Exception) -> None:
+        fault = read(error)
+        if fault is None:
+            raise error
+        if fault.kind not in TOLERATED:
+            raise AzureFailure(fault, "watching the job") from error
+        if self.since is None:
+            self.since = time.monotonic()
+            run_logger().warning("The job cannot be read (%s: %s); going on.", fault.kind, fault.message)
+        if time.monotonic() - self.since > self.longest_seconds:
+            raise AzureFailure(_lasting(fault, self.longest_seconds), "watching the job") from error
+
+
+def _lasting(fault: Fault, seconds: float) -> Fault:
+    return Fault(fault.kind, f"{fault.message} (for {seconds / 60:.0f} min)", fault.status, fault.code)
+
+
+def _stop_if_cancelled() -> None:
+    """A process whose worker has died hears of no cancellation; it has to ask."""
+    from prefect.client.orchestration import get_client
+
+    run_id = flow_run.get_id()
+    if run_id is None:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run_id).state
+    except Exception as error:
+        run_logger().debug("The run's own state cannot be read: %s", error)
+        return
+    if state is not None and (state.is_cancelling() or state.is_cancelled()):
+        raise RunCancelled(f"Flow run {run_id} was cancelled; its job is being cancelled too.")

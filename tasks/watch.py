@@ -1,0 +1,151 @@
+"""One job under observation: its state, its steps, its training metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prefect.context import TaskRunContext
+from pydantic import BaseModel
+
+from blocks import AzureMLWorkspace
+from tasks.jobs import ENDED
+from tasks.stage import run_logger
+from tasks.tracking import Tracking
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+EXPECTED_STEPS = 5
+"""Steps of the chat-completion pipeline: a step shows only once it has begun, so progress needs to know."""
+STEPS_EVERY_STEADY_LOOKS = 60
+METRICS_EVERY_STEADY_LOOKS = 6
+SHOWN_METRICS = ("loss", "eval_loss", "epoch")
+
+
+class Step(BaseModel):
+    """A step of the pipeline: a child run of the job, or of one of its sub-pipelines."""
+
+    run_id: str
+    name: str
+    status: str
+
+
+@dataclass
+class JobWatch:
+    """Looks at one job, each time at one thing, and says what changed.
+
+    A look normally costs one request: `jobs.get`, or the run in MLflow, which also tells whether the job has ended.
+    """
+
+    workspace: AzureMLWorkspace
+    tracking: Tracking
+    job: str
+    status: str = "unknown"
+    metrics: dict[str, float] = field(default_factory=dict)
+    progressed: bool = False
+    """Whether the last look showed new metrics."""
+    _steps: dict[str, Step] = field(default_factory=dict)
+    _parents: set[str] = field(default_factory=set)
+    _childless: set[str] = field(default_factory=set)
+    _turn: int = 0
+    _shown_step: int = -1
+    _artifact: UUID | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def leaves(self) -> list[Step]:
+        """The steps that do the work, without the sub-pipelines that hold them."""
+        return [step for step in self._steps.values() if step.run_id not in self._parents]
+
+    def look(self, *, steady: bool) -> tuple[int, bool]:
+        """Returns how many requests it took, and whether a state changed. `steady`: nothing has happened for a while."""
+        self._turn += 1
+        self.progressed = False
+        steps_due = self._turn % (STEPS_EVERY_STEADY_LOOKS if steady else 3) == 0
+        metrics_due = self._turn % (METRICS_EVERY_STEADY_LOOKS if steady else 4) == 0
+        if steps_due:
+            return self._look_at_steps()
+        if metrics_due and self._look_at_metrics():
+            return 1, False
+        requests, changed = 1 + metrics_due, self._look_at_state()
+        if changed:
+            more, _ = self._look_at_steps()
+            requests += more
+        return requests, changed
+
+    def _look_at_state(self) -> bool:
+        status = str(self.workspace.client().jobs.get(self.job).status)
+        if status == self.status:
+            return False
+        self.status = status
+        run_logger().info("Job %s: %s", self.job, status)
+        return True
+
+    def _look_at_metrics(self) -> bool:
+        """False when the look settles nothing: the run is not known yet, or it has ended and the state must be read."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            run = self.tracking.run(self.job)
+        except ResourceNotFoundError:
+            return False
+        if run.metrics != self.metrics:
+            self.progressed = True
+            self.metrics = run.metrics
+            self._show_metrics(run.steps)
+        return not run.ended
+
+    def _show_metrics(self, steps: dict[str, int]) -> None:
+        step = max(steps.get(name, 0) for name in SHOWN_METRICS)
+        if step <= self._shown_step:
+            return
+        self._shown_step = step
+        shown = ", ".join(f"{name} {self.metrics[name]:.4g}" for name in SHOWN_METRICS if name in self.metrics)
+        run_logger().info("Training at step %d: %s", step, shown)
+
+    def _look_at_steps(self) -> tuple[int, bool]:
+        changed, requests = False, 0
+        for step, cost in self._descendants(self.job):
+            requests += cost
+            known = self._steps.get(step.run_id)
+            if known is None or known.status != step.status:
+                changed = True
+                self._steps[step.run_id] = step
+                run_logger().info("Step %s: %s", step.name, step.status)
+        if changed:
+            self._show_progress()
+        return max(requests, 2), changed
+
+    def _descendants(self, parent: str) -> Iterator[tuple[Step, int]]:
+        """All runs below `parent`, with the requests that each took to find. Who had no child when it ran never gets one."""
+        cost = 2
+        for child in self.workspace.client().jobs.list(parent_job_name=parent):
+            if child is None or child.name in (None, parent):
+                continue
+            self._parents.add(parent)
+            step = Step(run_id=str(child.name), name=str(child.display_name or child.name), status=str(child.status))
+            yield step, cost
+            cost = 0
+            if step.run_id not in self._childless:
+                before = len(self._steps)
+                yield from self._descendants(step.run_id)
+                if len(self._steps) == before and step.run_id not in self._parents:
+                    self._childless.add(step.run_id)
+
+    def _show_progress(self) -> None:
+        if TaskRunContext.get() is None:
+            return
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        done = [step for step in self.leaves if step.status in ENDED]
+        progress = 100.0 * len(done) / max(EXPECTED_STEPS, len(self.leaves))
+        running = ", ".join(step.name for step in self.leaves if step.status not in ENDED) or self.status
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(progress, key="pipeline-steps", description=running)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._artifact, progress, description=running)
