@@ -24,14 +24,28 @@ class Cloud:
     sdk_name: str
     authority: str
     management_scope: str
+    storage_suffix: str
 
 
 CLOUDS: dict[str, Cloud] = {
-    "public": Cloud("AzureCloud", "login.microsoftonline.com", "https://management.azure.com/.default"),
-    "us_government": Cloud(
-        "AzureUSGovernment", "login.microsoftonline.us", "https://management.usgovcloudapi.net/.default"
+    "public": Cloud(
+        sdk_name="AzureCloud",
+        authority="login.microsoftonline.com",
+        management_scope="https://management.azure.com/.default",
+        storage_suffix="core.windows.net",
     ),
-    "china": Cloud("AzureChinaCloud", "login.chinacloudapi.cn", "https://management.chinacloudapi.cn/.default"),
+    "us_government": Cloud(
+        sdk_name="AzureUSGovernment",
+        authority="login.microsoftonline.us",
+        management_scope="https://management.usgovcloudapi.net/.default",
+        storage_suffix="core.usgovcloudapi.net",
+    ),
+    "china": Cloud(
+        sdk_name="AzureChinaCloud",
+        authority="login.chinacloudapi.cn",
+        management_scope="https://management.chinacloudapi.cn/.default",
+        storage_suffix="core.chinacloudapi.cn",
+    ),
 }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from emulator.arm import app as arm
-from emulator.arm import asset_routes, computes
+from emulator.arm import asset_routes, computes, datastores
 from emulator.arm.assets import Assets
 from emulator.arm.computes import Computes
+from emulator.arm.datastores import Datastores
+from emulator.arm.quota import Quota
 from emulator.arm.uris import Uris
 from emulator.blob.containers import Containers
+from emulator.blob.service import BlobService
 from emulator.dataplane import app as dataplane
 from emulator.dataplane import discovery
 from emulator.dataplane.mlflow import MlflowRoute, Tracking
@@ -33,13 +36,15 @@ class Azure:
         tracking = Tracking(installation)
         catalog = Catalog(installation)
         containers = Containers(installation)
-        clusters = Computes(installation, self.store, self.operations, cores_serving=dict)
+        quota = Quota(installation)
+        clusters = Computes(installation, self.store, self.operations, quota)
 
         def has_output(job: str, output: str) -> bool:
             return containers.locate(containers.default, f"azureml/{job}/{output}").exists()
 
         assets = Assets(installation, self.store, Uris(installation, has_output).expand)
-        resources = [*computes.routes(clusters), *asset_routes.routes(assets)]
+        stores = Datastores(installation, containers, self.store)
+        resources = [*computes.routes(clusters, quota), *asset_routes.routes(assets), *datastores.routes(stores)]
         data = [*discovery.routes(installation, tokens)]
         self.server = Server(
             installation,
@@ -47,6 +52,7 @@ class Azure:
                 Service.IDENTITY: AzureRouter(authority.routes(tokens)),
                 Service.ARM: arm.app(installation, tokens, self.operations, resources),
                 Service.DATAPLANE: dataplane.app(MlflowRoute(tracking, tokens, installation), data),
+                Service.BLOB: BlobService(installation, tokens, containers, self.store),
                 Service.REGISTRY: AzureRouter(registry.routes(catalog, tokens)),
             },
         )

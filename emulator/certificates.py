@@ -44,7 +44,9 @@ class Certificates:
         import certifi
 
         before = os.environ.get("REQUESTS_CA_BUNDLE", "")
-        known = Path(before) if before and Path(before).is_file() and Path(before) != self.bundle else Path(certifi.where())
+        known = (
+            Path(before) if before and Path(before).is_file() and Path(before) != self.bundle else Path(certifi.where())
+        )
         self.bundle.write_bytes(self.authority.read_bytes() + b"\n" + known.read_bytes())
 
     def server_context(self) -> ssl.SSLContext:

@@ -76,7 +76,9 @@ def start(state: Path, port: int, *, faithful: bool = False) -> Running:
         if running := find(state):
             return running
         if process.poll() is not None:
-            raise DaemonError(f"The emulator ended while starting (exit status {process.returncode}).\n{_log_end(state)}")
+            raise DaemonError(
+                f"The emulator ended while starting (exit status {process.returncode}).\n{_log_end(state)}"
+            )
         time.sleep(0.02)
     process.kill()
     raise DaemonError(f"The emulator was not ready after {START_SECONDS:.0f} s and was ended.\n{_log_end(state)}")
@@ -142,7 +144,7 @@ async def _serve(state: Path, port: int, *, faithful: bool) -> None:
         server = uvicorn.Server(config)
         await azure.start()
         serving = asyncio.create_task(server.serve(sockets=[tls_socket]))
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn offers no event for it
             await asyncio.sleep(0.005)
         _write_process_file(state, port, tls_port)
         try:
@@ -168,7 +170,9 @@ def _require_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as problem:
-            raise DaemonError(f"Port {port} on 127.0.0.1 is taken ({problem.strerror}); choose another with --port.") from None
+            raise DaemonError(
+                f"Port {port} on 127.0.0.1 is taken ({problem.strerror}); choose another with --port."
+            ) from None
 
 
 def _environment() -> dict[str, str]:
@@ -185,5 +189,3 @@ def _log_end(state: Path) -> str:
         return "\n".join((state / LOG_FILE).read_text(errors="replace").splitlines()[-20:])
     except OSError:
         return ""
-
-

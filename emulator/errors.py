@@ -41,11 +41,18 @@ def _now() -> str:
 
 def gateway(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> AzureError:
     """The shape of the ARM gateway."""
-    return AzureError(status, {"error": {"code": code, "message": message}}, {"x-ms-failure-cause": "gateway", **(headers or {})})
+    return AzureError(
+        status, {"error": {"code": code, "message": message}}, {"x-ms-failure-cause": "gateway", **(headers or {})}
+    )
 
 
 def frontend(
-    status: int, code: str, message: str, *, details: list[tuple[str, str]] | None = None, inner: list[str] | None = None
+    status: int,
+    code: str,
+    message: str,
+    *,
+    details: list[tuple[str, str]] | None = None,
+    inner: list[str] | None = None,
 ) -> AzureError:
     """The shape of Azure ML behind ARM. `inner` names the inner error codes from outside to inside."""
     correlation = {"operation": uuid.uuid4().hex, "request": uuid.uuid4().hex[:16]}
@@ -62,7 +69,9 @@ def frontend(
     return AzureError(status, {"error": {"code": code, "message": message, "details": listed, "additionalInfo": info}})
 
 
-def dataplane(status: int, code: str, message: str, *, inner: list[str] | None = None, component: str = "RunHistory") -> AzureError:
+def dataplane(
+    status: int, code: str, message: str, *, inner: list[str] | None = None, component: str = "RunHistory"
+) -> AzureError:
     """The shape of Azure ML's data plane."""
     return AzureError(
         status,
@@ -153,7 +162,9 @@ def missing_api_version() -> AzureError:
 
 def invalid_request_content(reason: str) -> AzureError:
     """400 of the ARM gateway: the body is no JSON object."""
-    return gateway(400, "InvalidRequestContent", f"The request content was invalid and could not be deserialized: '{reason}'.")
+    return gateway(
+        400, "InvalidRequestContent", f"The request content was invalid and could not be deserialized: '{reason}'."
+    )
 
 
 def request_too_large(limit: int) -> AzureError:
@@ -186,7 +197,11 @@ def conflict(message: str) -> AzureError:
 
 def not_emulated(method: str, host: str, path: str) -> AzureError:
     """404 for a call of Azure's that this emulator does not know: refused plainly, never answered with something made up."""
-    return gateway(404, "NotEmulated", f"This emulator does not serve {method} https://{host}{path}. See docs/emulator-coverage.md.")
+    return gateway(
+        404,
+        "NotEmulated",
+        f"This emulator does not serve {method} https://{host}{path}. See docs/emulator-coverage.md.",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ not found
@@ -219,6 +234,11 @@ def asset_not_found(kind: str, name: str, version: str | None = None) -> AzureEr
     """404 of Azure ML for an absent model, component, data or environment asset; `kind` as in `Model`."""
     what = f"{kind} {name}:{version} not found." if version else f"{kind} container with name: {name} not found."
     return frontend(404, "UserError", "The specified resource was not found.", details=[(f"{kind}NotFound", what)])
+
+
+def datastore_not_found(name: str) -> AzureError:
+    message = f"Could not find datastore with name: {name}."
+    return frontend(404, "UserError", message, inner=["NotFoundError", "DatastoreNotFound"])
 
 
 def run_not_found(run: str) -> AzureError:
@@ -264,7 +284,10 @@ def deployment_quota(sku: str, subscription: str, usage: int, limit: int, needed
     )
     return bad_request(
         "The request is invalid.",
-        detail=("InferencingClientCreateDeploymentFailed", f"InferencingClient HttpRequest error, error detail: {detail}"),
+        detail=(
+            "InferencingClientCreateDeploymentFailed",
+            f"InferencingClient HttpRequest error, error detail: {detail}",
+        ),
     )
 
 
@@ -273,13 +296,19 @@ def deployment_quota(sku: str, subscription: str, usage: int, limit: int, needed
 
 def operation_error(message: str, code: str | None = None) -> Body:
     """The `error` of a failed asynchronous operation. A deployment's has no code: its class is the message's prefix."""
-    return {"code": code, "message": message, "details": [{"code": code, "message": message, "details": [], "additionalInfo": []}]}
+    return {
+        "code": code,
+        "message": message,
+        "details": [{"code": code, "message": message, "details": [], "additionalInfo": []}],
+    }
 
 
 # --------------------------------------------------------------------------------------------------- blob storage
 
 
-def blob(status: int, code: str, message: str, *, detail: str | None = None, headers: dict[str, str] | None = None) -> AzureError:
+def blob(
+    status: int, code: str, message: str, *, detail: str | None = None, headers: dict[str, str] | None = None
+) -> AzureError:
     """The shape of Azure Storage: XML, its code also in a header. `detail` says why a signature was refused."""
     extra = f"<AuthenticationErrorDetail>{escape(detail)}</AuthenticationErrorDetail>" if detail else ""
     text = escape(f"{message}\nTime:{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%S.%f0Z')}")
@@ -301,12 +330,16 @@ def blob_exists() -> AzureError:
 
 def blob_path_is_folder() -> AzureError:
     """409: blobs are files here, so one blob's name cannot be the folder of another."""
-    return blob(409, "PathConflict", "The specified path, or an element of the path, exists and its resource type is invalid.")
+    return blob(
+        409, "PathConflict", "The specified path, or an element of the path, exists and its resource type is invalid."
+    )
 
 
 def invalid_uri(reason: str) -> AzureError:
     """400: a name that no blob can have."""
-    return blob(400, "InvalidUri", f"The requested URI does not represent any resource on the server. {reason}".rstrip())
+    return blob(
+        400, "InvalidUri", f"The requested URI does not represent any resource on the server. {reason}".rstrip()
+    )
 
 
 def blob_condition_not_met() -> AzureError:
@@ -319,7 +352,11 @@ def invalid_range(size: int) -> AzureError:
 
 
 def invalid_header(name: str, value: str) -> AzureError:
-    return blob(400, "InvalidHeaderValue", f"The value for one of the HTTP headers is not in the correct format. {name}: {value[:200]}")
+    return blob(
+        400,
+        "InvalidHeaderValue",
+        f"The value for one of the HTTP headers is not in the correct format. {name}: {value[:200]}",
+    )
 
 
 def invalid_query(name: str, reason: str = "") -> AzureError:
@@ -354,7 +391,11 @@ def md5_mismatch() -> AzureError:
 
 
 def invalid_metadata(name: str) -> AzureError:
-    return blob(400, "InvalidMetadata", f"The specified metadata is invalid. It has characters that are not permitted: {name[:200]}")
+    return blob(
+        400,
+        "InvalidMetadata",
+        f"The specified metadata is invalid. It has characters that are not permitted: {name[:200]}",
+    )
 
 
 def invalid_block_list() -> AzureError:
@@ -368,14 +409,18 @@ def invalid_xml() -> AzureError:
 def no_authentication(authority: str) -> AzureError:
     """401 of Azure Storage: neither a token nor a signature came with the request."""
     challenge = f"Bearer authorization_uri={authority}/oauth2/authorize resource_id=https://storage.azure.com"
-    message = "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."
+    message = (
+        "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."
+    )
     return blob(401, "NoAuthenticationInformation", message, headers={"WWW-Authenticate": challenge})
 
 
 def storage_token_refused(authority: str, reason: str) -> AzureError:
     """401 of Azure Storage: the bearer token is not good."""
     challenge = f"Bearer authorization_uri={authority}/oauth2/authorize resource_id=https://storage.azure.com"
-    message = "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."
+    message = (
+        "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."
+    )
     return blob(401, "InvalidAuthenticationInfo", message, detail=reason, headers={"WWW-Authenticate": challenge})
 
 
@@ -401,4 +446,6 @@ def signature_lacks(what: str) -> AzureError:
 
 def account_key_refused() -> AzureError:
     """403: the account takes signatures and tokens, never its own key."""
-    return blob(403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account.")
+    return blob(
+        403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account."
+    )

@@ -59,7 +59,9 @@ class Operations:
         id = str(uuid.uuid4())
         if kind in (Kind.ENDPOINT, Kind.DEPLOYMENT):
             id = f"{kind}:{self._installation.workspace_guid}:{id}"
-        self._store.put(TYPE, id, {"id": id, "kind": kind, "status": "InProgress", "startTime": _now(), "endTime": NO_END})
+        self._store.put(
+            TYPE, id, {"id": id, "kind": kind, "status": "InProgress", "startTime": _now(), "endTime": NO_END}
+        )
         task = asyncio.create_task(self._run(id, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -78,7 +80,9 @@ class Operations:
         for operation in self._store.list(TYPE):
             if operation["status"] == "InProgress":
                 message = "InternalServerError: the operation was interrupted by a restart of the service."
-                self._finish(operation["id"], "Failed", {"code": "InternalServerError", "message": message, "details": []})
+                self._finish(
+                    operation["id"], "Failed", {"code": "InternalServerError", "message": message, "details": []}
+                )
 
     async def close(self) -> None:
         """Cancels what is still running."""
@@ -95,11 +99,15 @@ class Operations:
         except OperationFailed as failure:
             self._finish(id, "Failed", failure.error)
         except asyncio.CancelledError:
-            self._finish(id, "Canceled", {"code": "OperationCanceled", "message": "OperationCanceled: the service is stopping."})
+            self._finish(
+                id, "Canceled", {"code": "OperationCanceled", "message": "OperationCanceled: the service is stopping."}
+            )
             raise
         except Exception:
             log.exception("operation %s ended by an error of the emulator", id)
-            self._finish(id, "Failed", {"code": "InternalServerError", "message": "InternalServerError: see the emulator's log."})
+            self._finish(
+                id, "Failed", {"code": "InternalServerError", "message": "InternalServerError: see the emulator's log."}
+            )
 
     def _finish(self, id: str, status: str, error: Document | None = None) -> None:
         operation = self._store.get(TYPE, id) or {"id": id}

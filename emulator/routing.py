@@ -13,9 +13,7 @@ from starlette.types import Receive, Scope, Send
 from emulator import errors
 
 # The prefix of everything that belongs to a workspace, as routes are written.
-WORKSPACE = (
-    "/subscriptions/{subscription}/resourcegroups/{group}/providers/microsoft.machinelearningservices/workspaces/{workspace}"
-)
+WORKSPACE = "/subscriptions/{subscription}/resourcegroups/{group}/providers/microsoft.machinelearningservices/workspaces/{workspace}"
 LITERAL = re.compile(r"/([^/{}]+)(?=/|\Z)")
 
 

@@ -50,7 +50,9 @@ class Server:
                 await reply_error(failure)(scope, receive, sending)
         finally:
             took = (time.perf_counter() - started) * 1000
-            access.info("%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took)
+            access.info(
+                "%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took
+            )
 
     async def _answer(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
         service = service_of(host, self._installation)
@@ -74,5 +76,3 @@ def _identification(scope: Scope) -> list[tuple[bytes, bytes]]:
     client = next((value for name, value in scope["headers"] if name == b"x-ms-client-request-id"), None)
     known = [(b"x-ms-request-id", str(uuid.uuid4()).encode())]
     return known if client is None else [*known, (b"x-ms-client-request-id", client)]
-
-

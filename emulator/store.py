@@ -54,7 +54,8 @@ class Store:
         """The documents of a type whose id starts with `under`, oldest first."""
         prefix = under.lower()
         rows = self._db.execute(
-            "SELECT body FROM documents WHERE type = ? AND substr(id, 1, ?) = ? ORDER BY seq", (type, len(prefix), prefix)
+            "SELECT body FROM documents WHERE type = ? AND substr(id, 1, ?) = ? ORDER BY seq",
+            (type, len(prefix), prefix),
         )
         return [json.loads(row[0]) for row in rows]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -109,9 +108,9 @@ class JobWatch:
         run_logger().info("Training at step %d: %s", step, shown)
 
     def _look_at_steps(self) -> tuple[int, bool]:
-        changed, requests = False, 0
-        for step, cost in self._descendants(self.job):
-            requests += cost
+        found, requests = self._below(self.job)
+        changed = False
+        for step in found:
             known = self._steps.get(step.run_id)
             if known is None or known.status != step.status:
                 changed = True
@@ -119,23 +118,25 @@ class JobWatch:
                 run_logger().info("Step %s: %s", step.name, step.status)
         if changed:
             self._show_progress()
-        return max(requests, 2), changed
+        return requests, changed
 
-    def _descendants(self, parent: str) -> Iterator[tuple[Step, int]]:
-        """All runs below `parent`, with the requests that each took to find. Who had no child when it ran never gets one."""
-        cost = 2
+    def _below(self, parent: str) -> tuple[list[Step], int]:
+        """All runs below `parent`, and how many requests it took. What has ended without children is not asked again."""
+        found: list[Step] = []
+        requests = 2
         for child in self.workspace.client().jobs.list(parent_job_name=parent):
             if child is None or child.name in (None, parent):
                 continue
             self._parents.add(parent)
             step = Step(run_id=str(child.name), name=str(child.display_name or child.name), status=str(child.status))
-            yield step, cost
-            cost = 0
+            found.append(step)
             if step.run_id not in self._childless:
-                before = len(self._steps)
-                yield from self._descendants(step.run_id)
-                if len(self._steps) == before and step.run_id not in self._parents:
+                below, more = self._below(step.run_id)
+                found += below
+                requests += more
+                if not below and step.status in ENDED:
                     self._childless.add(step.run_id)
+        return found, requests
 
     def _show_progress(self) -> None:
         if TaskRunContext.get() is None:

@@ -35,7 +35,13 @@ class AssetKind(StrEnum):
     @property
     def noun(self) -> str:
         """As Azure's errors say it."""
-        return {"models": "Model", "data": "Data", "environments": "Environment", "components": "Component", "codes": "Code"}[self]
+        return {
+            "models": "Model",
+            "data": "Data",
+            "environments": "Environment",
+            "components": "Component",
+            "codes": "Code",
+        }[self]
 
 
 # Which property says what a version is; it can't be changed once written.
@@ -131,7 +137,9 @@ class Assets:
         self._store.put(TYPE, _key(kind, name, version), document)
         return document, found is None
 
-    def versions(self, kind: AssetKind, name: str, view: str = "ActiveOnly", newest_first: bool = False) -> list[Document]:
+    def versions(
+        self, kind: AssetKind, name: str, view: str = "ActiveOnly", newest_first: bool = False
+    ) -> list[Document]:
         """The versions of a name, oldest first unless said otherwise.
 
         Raises:
@@ -164,7 +172,11 @@ class Assets:
         return self._store.delete(TYPE, _key(kind, name, version))
 
     def _container(self, kind: AssetKind, name: str, versions: list[Document]) -> Document:
-        numbers = [int(document["name"]) for document in versions if document["name"].isdecimal() and len(document["name"]) < 19]
+        numbers = [
+            int(document["name"])
+            for document in versions
+            if document["name"].isdecimal() and len(document["name"]) < 19
+        ]
         newest = versions[-1]
         return {
             "id": f"{self._installation.workspace_id}/{kind}/{name}",
@@ -200,7 +212,13 @@ class Assets:
             job = re.match(r"azureml://jobs/([^/]+)/", sent.modelUri)
             properties.setdefault("flavors", {})
             properties["jobName"] = job[1] if job else properties.get("jobName")
-            properties["stage"] = "Archived" if sent.isArchived else "Logged" if sent.isAnonymous else properties.get("stage") or "Development"
+            properties["stage"] = (
+                "Archived"
+                if sent.isArchived
+                else "Logged"
+                if sent.isAnonymous
+                else properties.get("stage") or "Development"
+            )
             properties.update(intellectualProperty=None, autoDeleteSetting=None)
         return properties
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from starlette.routing import Route
 
 from emulator import errors
 from emulator.arm import skus
+from emulator.arm.quota import LOW_PRIORITY, Quota
 from emulator.http import read_model, reply
 from emulator.installation import PROVIDER, Installation
 from emulator.operations import Kind, Operations
@@ -63,16 +63,15 @@ class ComputeBody(BaseModel):
 
 
 class Computes:
-    """The workspace's clusters. `cores_serving` tells the vCPUs that deployments hold, by family: they share the quota."""
+    """The workspace's clusters, whose nodes count against `quota`."""
 
-    def __init__(
-        self, installation: Installation, store: Store, operations: Operations, cores_serving: Callable[[], dict[str, int]]
-    ) -> None:
+    def __init__(self, installation: Installation, store: Store, operations: Operations, quota: Quota) -> None:
         self._installation = installation
         self._store = store
         self._operations = operations
-        self._cores_serving = cores_serving
+        self._quota = quota
         self._busy: dict[str, int] = {}
+        quota.count(self._cores_in_use)
 
     # -------------------------------------------------------------------------------------------------- resources
 
@@ -83,15 +82,19 @@ class Computes:
             AzureError: an unknown size, a name that breaks the rules, or a quota that not one node fits into.
         """
         if not NAME.match(name):
-            raise errors.bad_request(f"Compute name {name[:64]} is invalid. It can include letters, digits and dashes, 2 to 32 characters.")
+            raise errors.bad_request(
+                f"Compute name {name[:64]} is invalid. It can include letters, digits and dashes, 2 to 32 characters."
+            )
         cluster = body.properties.cluster
-        sku = self._require_size(cluster.size)
+        sku = self._quota.require_size(cluster.size)
         if cluster.scale.minimum > cluster.scale.maximum:
             raise errors.bad_request("minNodeCount must not be greater than maxNodeCount.")
         found = self._store.get(TYPE, name)
         if found is not None and found["size"].lower() != sku.name.lower():
-            raise errors.bad_request(f"The VM size of compute {name} cannot be changed from {found['size']} to {sku.name}.")
-        self._require_quota(sku, cluster.priority)
+            raise errors.bad_request(
+                f"The VM size of compute {name} cannot be changed from {found['size']} to {sku.name}."
+            )
+        self._quota.require_node(sku, cluster.priority)
         now = _now()
         document = {
             "name": name if found is None else found["name"],
@@ -122,7 +125,7 @@ class Computes:
         """
         return self._render(self._require(name))
 
-    def list(self) -> list[Document]:
+    def all(self) -> list[Document]:
         """All clusters, oldest first."""
         return [self._render(document) for document in self._store.list(TYPE)]
 
@@ -153,61 +156,6 @@ class Computes:
         """Notes that they are free again."""
         self._busy[name.lower()] = max(0, self._busy.get(name.lower(), 0) - nodes)
 
-    # ------------------------------------------------------------------------------------------------------ quota
-
-    def usages(self) -> list[Document]:
-        """The vCPUs used and allowed: one entry a family, one for all low-priority nodes."""
-        used, low = self._cores()
-        rows = [
-            (family.name, f"{family.label} Cluster Dedicated vCPUs", used.get(family.name, 0), family.limit) for family in skus.FAMILIES
-        ]
-        rows.append(("LowPriorityCores", "Total Cluster LowPriority Regional vCPUs", low, skus.LOW_PRIORITY_LIMIT))
-        return [
-            {
-                "id": f"{self._installation.location_id}/usages/{value}",
-                "type": f"{PROVIDER}/dedicatedCores/usages",
-                "unit": "Count",
-                "currentValue": current,
-                "limit": limit,
-                "name": {"value": value, "localizedValue": label},
-            }
-            for value, label, current, limit in rows
-        ]
-
-    def require_serving_quota(self, size: str, instances: int) -> None:
-        """Refuses a deployment of `instances` nodes of `size` that do not fit.
-
-        Raises:
-            AzureError: 400, an unknown size or Azure's out-of-quota sentence.
-        """
-        sku = self._require_size(size)
-        limit = skus.family_of(sku).limit
-        current = self._cores()[0].get(sku.family, 0)
-        needed = sku.vcpus * instances
-        if current + needed > limit:
-            raise errors.deployment_quota(sku.name, self._installation.subscription_id, current, limit, needed)
-
-    def _require_quota(self, sku: skus.Sku, priority: str) -> None:
-        family = skus.family_of(sku)
-        used, low = self._cores()
-        if priority == "LowPriority":
-            if low + sku.vcpus > skus.LOW_PRIORITY_LIMIT:
-                raise errors.compute_quota("LowPriority", skus.LOW_PRIORITY_LIMIT, sku.vcpus)
-        elif used.get(family.name, 0) + sku.vcpus > family.limit:
-            raise errors.compute_quota(family.label, family.limit, sku.vcpus)
-
-    def _cores(self) -> tuple[dict[str, int], int]:
-        """vCPUs in use: dedicated by family (jobs and deployments), and low-priority in all."""
-        dedicated, low = dict(self._cores_serving()), 0
-        for document in self._store.list(TYPE):
-            sku = skus.find(document["size"])
-            cores = sku.vcpus * self._nodes(document) if sku else 0
-            if sku and document["priority"] == "Dedicated":
-                dedicated[sku.family] = dedicated.get(sku.family, 0) + cores
-            else:
-                low += cores
-        return dedicated, low
-
     # ---------------------------------------------------------------------------------------------------- helpers
 
     def _require(self, name: str) -> Document:
@@ -216,11 +164,14 @@ class Computes:
             raise errors.empty_not_found()
         return document
 
-    def _require_size(self, size: str) -> skus.Sku:
-        sku = skus.find(size)
-        if sku is None:
-            raise errors.bad_request(f"The specified VM size {size[:64]} is not supported in region {self._installation.region}.")
-        return sku
+    def _cores_in_use(self) -> dict[str, int]:
+        """vCPUs of the nodes that are up, by pool of quota."""
+        cores: dict[str, int] = {}
+        for document in self._store.list(TYPE):
+            if sku := skus.find(document["size"]):
+                pool = LOW_PRIORITY if document["priority"] == "LowPriority" else sku.family
+                cores[pool] = cores.get(pool, 0) + sku.vcpus * self._nodes(document)
+        return cores
 
     def _nodes(self, document: Document) -> int:
         return max(document["minimum"], self._busy.get(document["name"].lower(), 0))
@@ -306,7 +257,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def routes(computes: Computes) -> list[Route]:
+def routes(computes: Computes, quota: Quota) -> list[Route]:
     """Computes, and the sizes and usages of the location."""
     location = "/subscriptions/{subscription}/providers/microsoft.machinelearningservices/locations/{location}"
 
@@ -321,13 +272,13 @@ def routes(computes: Computes) -> list[Route]:
         return reply(None, 202, computes.delete(request.path_params["name"]))
 
     async def listed(request: Request) -> Response:
-        return reply({"value": computes.list()})
+        return reply({"value": computes.all()})
 
     async def vm_sizes(request: Request) -> Response:
         return reply({"value": sizes()})
 
     async def usages(request: Request) -> Response:
-        return reply({"value": computes.usages()})
+        return reply({"value": quota.usages()})
 
     return [
         Route(WORKSPACE + "/computes", listed),

@@ -78,7 +78,9 @@ def authorize(principal: Principal, scope: Scope) -> None:
     if principal.role == "Contributor" or scope["method"] in READ_METHODS or last in READ_ACTIONS:
         return
     verb = {"PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(scope["method"], f"{last}/action")
-    raise errors.authorization_failed(principal.client_id, principal.object_id, _action(scope["path"], verb), scope["path"])
+    raise errors.authorization_failed(
+        principal.client_id, principal.object_id, _action(scope["path"], verb), scope["path"]
+    )
 
 
 def _action(path: str, verb: str) -> str:

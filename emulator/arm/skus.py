@@ -24,14 +24,12 @@ class Sku:
 
 @dataclass(frozen=True)
 class Family:
-    """A family's quota of dedicated vCPUs in the subscription; None: without limit of its own."""
+    """A family's quota of dedicated vCPUs in the subscription."""
 
     name: str
     label: str
     limit: int
 
-
-LOW_PRIORITY_LIMIT = 200  # vCPUs, one pool for all families
 
 FAMILIES = (
     Family("standardDSv2Family", "Standard DSv2 Family", 100),

@@ -71,6 +71,7 @@ def quieten_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     warnings.simplefilter("ignore", FutureWarning)
+    warnings.filterwarnings("ignore", message=".*type hints", module="mlflow")
     for noisy in ("urllib3", "mlflow", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

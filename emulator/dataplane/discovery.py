@@ -19,7 +19,7 @@ def routes(installation: Installation, tokens: Tokens) -> list[Route]:
     """Discovery of the workspace (open to all, as on Azure) and of registries (with a token)."""
 
     async def workspace(request: Request) -> Response:
-        return reply({name: f"https://{installation.data_host}" for name in SERVICES})
+        return reply(dict.fromkeys(SERVICES, f"https://{installation.data_host}"))
 
     async def registry(request: Request) -> Response:
         authenticate(request.scope, tokens, ARM + AZURE_ML)

@@ -1,1 +1,1 @@
-"""Runs jobs: their graph, their steps as processes, their logs, their end."""
+"""Runs jobs: the graph of a pipeline, its steps as processes, their queue, logs and outputs, and their recovery."""

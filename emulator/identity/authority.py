@@ -31,7 +31,10 @@ def grant(tokens: Tokens, tenant: str, form: dict[str, str]) -> dict[str, Any]:
     principal = next((p for p in installation.principals if p.client_id == client), None)
     if principal is None:
         raise errors.oauth(
-            400, "unauthorized_client", 700016, f"Application with identifier '{client[:64]}' was not found in the directory."
+            400,
+            "unauthorized_client",
+            700016,
+            f"Application with identifier '{client[:64]}' was not found in the directory.",
         )
     if "client_assertion" in form:
         raise errors.oauth(401, "invalid_client", 700027, "The certificate of the client assertion is not registered.")
@@ -39,7 +42,9 @@ def grant(tokens: Tokens, tenant: str, form: dict[str, str]) -> dict[str, Any]:
         raise errors.oauth(401, "invalid_client", 7000215, "Invalid client secret provided.")
     audience = form.get("scope", "").split(" ")[0].removesuffix("/.default")
     if audience.rstrip("/") not in RESOURCES:
-        raise errors.oauth(400, "invalid_resource", 500011, f"The resource principal named {audience[:100]} was not found.")
+        raise errors.oauth(
+            400, "invalid_resource", 500011, f"The resource principal named {audience[:100]} was not found."
+        )
     return {
         "token_type": "Bearer",
         "expires_in": LIFETIME,
@@ -82,7 +87,9 @@ def routes(tokens: Tokens) -> list[Route]:
 
     async def instance(request: Request) -> Response:
         tenant = tokens.installation.tenant_id
-        return reply({"tenant_discovery_endpoint": f"{LOGIN}/{tenant}/v2.0/.well-known/openid-configuration", "metadata": []})
+        return reply(
+            {"tenant_discovery_endpoint": f"{LOGIN}/{tenant}/v2.0/.well-known/openid-configuration", "metadata": []}
+        )
 
     return [
         Route("/common/discovery/instance", instance),

@@ -84,7 +84,9 @@ class Tokens:
         except jwt.ExpiredSignatureError:
             raise TokenRefused("The access token expiry UTC time is earlier than current UTC time.") from None
         except jwt.InvalidAudienceError:
-            raise TokenRefused(f"The access token has been obtained for wrong audience or resource; expected {audiences[0]}.") from None
+            raise TokenRefused(
+                f"The access token has been obtained for wrong audience or resource; expected {audiences[0]}."
+            ) from None
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise TokenRefused("The access token is invalid.") from None
         for principal in self.installation.principals:

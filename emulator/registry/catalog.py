@@ -48,9 +48,12 @@ class Catalog:
         from emulator.components.foundation import system_models
 
         built_in = [
-            RegistryModel(m.name, m.version, m.description, m.tags, m.properties, m.is_archived) for m in system_models()
+            RegistryModel(m.name, m.version, m.description, m.tags, m.properties, m.is_archived)
+            for m in system_models()
         ]
-        imported = [RegistryModel(**json.loads(path.read_text())) for path in sorted(self._folder.glob(f"*/*/{IMPORTED}"))]
+        imported = [
+            RegistryModel(**json.loads(path.read_text())) for path in sorted(self._folder.glob(f"*/*/{IMPORTED}"))
+        ]
         return built_in + sorted(imported, key=lambda model: (model.name, int(model.version)))
 
     def model(self, name: str, version: str) -> RegistryModel | None:
@@ -92,14 +95,19 @@ class Catalog:
             ModelImportError: `source` is no such folder, or the name is not allowed.
         """
         if not MODEL_NAME.match(name):
-            raise ModelImportError(f"'{name[:64]}' is no model name: use letters, digits, dots, dashes and underscores.")
+            raise ModelImportError(
+                f"'{name[:64]}' is no model name: use letters, digits, dots, dashes and underscores."
+            )
         missing = [file for file in ("config.json", "tokenizer_config.json") if not (source / file).is_file()]
         if missing or not any(source.glob("*.safetensors")):
             wanted = ", ".join(missing) or "*.safetensors"
             raise ModelImportError(f"{source} is no Hugging Face model folder: it holds no {wanted}.")
         versions = [int(m.version) for m in self.models() if m.name.lower() == name.lower()]
         model = RegistryModel(
-            name, str(max(versions, default=0) + 1), f"Imported from the folder {source.name}.", {"task": "chat-completion"}
+            name,
+            str(max(versions, default=0) + 1),
+            f"Imported from the folder {source.name}.",
+            {"task": "chat-completion"},
         )
         self._copy(source, model)
         return model
@@ -113,6 +121,8 @@ class Catalog:
         shutil.copytree(source, partial / "data" / "model")
         write_mlmodel(partial, model.name, model.id)
         (partial / IMPORTED).write_text(
-            json.dumps({"name": model.name, "version": model.version, "description": model.description, "tags": model.tags})
+            json.dumps(
+                {"name": model.name, "version": model.version, "description": model.description, "tags": model.tags}
+            )
         )
         partial.replace(folder)

@@ -79,7 +79,9 @@ def _node(name: str, job: dict[str, Any]) -> dict[str, Any]:
     node["inputs"] = {
         key: {"job_input_type": "literal", "value": str(value)} for key, value in (job.get("inputs") or {}).items()
     }
-    node["outputs"] = {key: {"type": "literal", "value": _target(value)} for key, value in (job.get("outputs") or {}).items()}
+    node["outputs"] = {
+        key: {"type": "literal", "value": _target(value)} for key, value in (job.get("outputs") or {}).items()
+    }
     return node
 
 

@@ -42,8 +42,12 @@ class ChatModel(mlflow.pyfunc.PythonModel):
     # MLflow reads annotations as a promise to take tables of rows; a body is no table.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answers the body of one request."""
-        messages, parameters = read_body(model_input)
+        messages, parameters = self.read(model_input)
         return self.answer(messages, {**parameters, **(params or {})})
+
+    def read(self, body: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """The conversation and the parameters in the body of a request; see `read_body`."""
+        return read_body(body)
 
     def answer(
         self,

@@ -82,12 +82,26 @@ def write_mlflow_model(weights: Path, destination: Path, metadata: dict[str, Any
             str(destination),
             python_model=str(CODE),
             artifacts={ARTIFACT: str(light)},
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            # A build's local suffix ("+cpu") is unknown to the package index.
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
             metadata=_model_metadata(metadata),
             model_config={"trust_remote_code": metadata.get("trust_remote_code", False)},
         )
     for file in heavy:
         model_folder.link_file(file, destination / "artifacts" / ARTIFACT / file.name)
+    forget_this_machine(destination)
+
+
+def forget_this_machine(model: Path) -> None:
+    """Takes out of MLmodel where things lay when it was written, and counts the weights into its size."""
+    from mlflow.models import Model
+
+    mlmodel = Model.load(str(model))
+    flavor = mlmodel.flavors["python_function"]
+    flavor["model_code_path"] = CODE.name
+    flavor["artifacts"][ARTIFACT]["uri"] = flavor["artifacts"][ARTIFACT]["path"]
+    mlmodel.model_size_bytes = sum(file.stat().st_size for file in model.rglob("*") if file.is_file())
+    mlmodel.save(str(model / "MLmodel"))
 
 
 def _model_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

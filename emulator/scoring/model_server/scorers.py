@@ -4,12 +4,10 @@ import importlib.util
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
-
-CHAT = "chat-completion"
-
 
 class BadRequest(Exception):
     """The request's body is wrong; the message says how."""
@@ -30,30 +28,43 @@ class Scorer(Protocol):
 
 
 class MlflowScorer:
-    """Answers with an MLflow model through its pyfunc flavour."""
+    """Answers with an MLflow model through its pyfunc flavour.
+
+    A chat model (one whose Python class can `read` a chat body and `answer` it) takes Azure's chat body, another model
+    whatever its `predict` takes, as the body's `input_data`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._model: Any = None
+        self._chat: Any = None
+
+    @property
+    def is_chat(self) -> bool:
+        return self._chat is not None
 
     def load(self) -> None:
         import mlflow
 
+        warnings.filterwarnings("ignore", message=".*type hints", module="mlflow")
         self._model = mlflow.pyfunc.load_model(str(self._folder))
-        self.is_chat = (self._model.metadata.metadata or {}).get("base_model_task") == CHAT
+        try:
+            python_model = self._model.unwrap_python_model()
+        except mlflow.MlflowException:
+            return
+        if hasattr(python_model, "read") and hasattr(python_model, "answer"):
+            self._chat = python_model
 
     def score(self, body: bytes, most_seconds: float) -> Any:
         request = parse_json(body)
-        if not self.is_chat:
-            return self._model.predict(request.get("input_data", request) if isinstance(request, dict) else request)
-        return self.answer(*self.read(request), most_seconds=most_seconds)
+        if self.is_chat:
+            return self.answer(*self.read(request), most_seconds=most_seconds)
+        return self._model.predict(request.get("input_data", request) if isinstance(request, dict) else request)
 
     def read(self, request: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """The conversation and the parameters of a request's body."""
-        from emulator.components.chat_completion.chat_model import read_body
-
+        """The conversation and the parameters of a chat model's request."""
         try:
-            return read_body(request)
+            return self._chat.read(request)
         except ValueError as error:
             raise BadRequest(str(error)) from error
 
@@ -64,9 +75,9 @@ class MlflowScorer:
         on_text: Callable[[str], None] | None = None,
         most_seconds: float | None = None,
     ) -> dict[str, Any]:
-        """Answers a conversation; see `ChatModel.answer`."""
+        """Answers a conversation; `on_text` is called with each piece of it."""
         try:
-            return self._model.unwrap_python_model().answer(messages, parameters, on_text, most_seconds)
+            return self._chat.answer(messages, parameters, on_text, most_seconds)
         except ValueError as error:
             raise BadRequest(str(error)) from error
 

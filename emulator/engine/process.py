@@ -1,0 +1,111 @@
+"""A step's process: starting it, finding it again after a restart, following it, ending it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emulator.engine.supervisor import CLAIM, COMMAND, PROCESS, RESULT, write
+
+LOOK_SECONDS = 0.1
+GRACE_SECONDS = 3.0  # between SIGTERM and SIGKILL
+BIRTH_SECONDS = 10.0  # in which a supervisor must have started its process
+
+
+class StepProcess:
+    """One process of a step, known by the folder that its supervisor writes to."""
+
+    def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes] | None = None) -> None:
+        self._folder = folder
+        self._supervisor = supervisor
+
+    @classmethod
+    def start(cls, folder: Path, argv: Sequence[str], cwd: Path, log: Path, environment: Mapping[str, str]) -> StepProcess:
+        """Starts `argv` in `cwd`; its output goes to `log`, at the end."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (CLAIM, PROCESS, RESULT):
+            (folder / name).unlink(missing_ok=True)
+        write(folder / COMMAND, {"argv": list(argv), "cwd": str(cwd), "log": str(log)})
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "emulator.engine.supervisor", str(folder)],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return cls(folder, supervisor)
+
+    @classmethod
+    def adopt(cls, folder: Path) -> StepProcess | None:
+        """The process that an earlier emulator started; None when none was started."""
+        return cls(folder) if (folder / CLAIM).exists() else None
+
+    async def wait(self, look: Callable[[], None]) -> int | None:
+        """The exit code; negative for a signal. None when process and supervisor vanished. Calls `look` again and again."""
+        waited = 0.0
+        while True:
+            alive = self._is_alive(waited)
+            result = self._read(RESULT)  # after looking for life: it may have ended in between
+            look()
+            if result is not None:
+                return int(result["exit_code"])
+            if not alive:
+                self._signal(signal.SIGKILL)
+                return None
+            await asyncio.sleep(LOOK_SECONDS)
+            waited += LOOK_SECONDS
+
+    async def stop(self) -> None:
+        """Ends the process and all of its group: SIGTERM, and after a grace SIGKILL. Returns when they are gone."""
+        for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, BIRTH_SECONDS)):
+            deadline = asyncio.get_running_loop().time() + patience
+            while asyncio.get_running_loop().time() < deadline:
+                if self._read(RESULT) is not None or not self._is_alive(0.0):
+                    return
+                if self._signal(number):
+                    number = signal.Signals(0) if number is signal.SIGTERM else number
+                await asyncio.sleep(LOOK_SECONDS / 2)
+
+    def _is_alive(self, waited: float) -> bool:
+        """Whether the supervisor lives; one that has just been started counts as alive."""
+        import psutil
+
+        if self._supervisor is not None:
+            return self._supervisor.poll() is None
+        known = self._read(PROCESS)
+        if known is None:
+            return waited < BIRTH_SECONDS
+        try:
+            supervisor = psutil.Process(known["supervisor"])
+            return supervisor.status() != psutil.STATUS_ZOMBIE and abs(supervisor.create_time() - known["created"]) < 1.0
+        except psutil.NoSuchProcess:
+            return False
+
+    def _signal(self, number: int) -> bool:
+        known = self._read(PROCESS)
+        if known is None:
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(known["group"], number)
+        return True
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads((self._folder / name).read_text())
+        except FileNotFoundError:
+            return None
+
+
+def clear(folder: Path) -> None:
+    """Makes `folder` exist and be empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)

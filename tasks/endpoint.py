@@ -1,0 +1,260 @@
+"""Creates the endpoint and the deployment that serves the model.
+
+Promise: one endpoint per run, found again by its name. An endpoint that somebody else made is never touched.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
+from tasks.form import Group, at
+from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames
+from tasks.registration import RegisteredModel
+from tasks.stage import run_logger, stage
+from tasks.teardown import TeardownPolicy, delete_endpoint
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
+
+ENDPOINT_DEADLINE_SECONDS = 30 * 60
+SETTLE_POLL_SECONDS = 5
+LOG_LINES = 50
+CONTAINERS = ("StorageInitializer", "InferenceServer")
+MOST_TIMEOUT_MS = 180_000
+"""Azure ML's limit for `request_timeout_ms` of a managed online deployment."""
+
+
+class DeploymentChoice(Group):
+    """How the model is served."""
+
+    enabled: bool = Field(
+        True, title="Deploy", description="Off: the model is registered and not served.", json_schema_extra=at(0)
+    )
+    instance_type: str = Field(
+        "Standard_NC6s_v3",
+        pattern=r"^[A-Za-z0-9_-]{3,64}$",
+        title="Instance type",
+        description="VM size of the deployment.",
+        json_schema_extra=at(1),
+    )
+    instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many.", json_schema_extra=at(2))
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]$",
+        title="Endpoint name",
+        description="Unique in the region. Default: made of the flow run's id.",
+        json_schema_extra=at(3),
+    )
+    liveness_initial_delay: int = Field(
+        600,
+        ge=1,
+        le=7200,
+        title="Start-up seconds",
+        description="Seconds before Azure first asks whether the container lives: time to load the model.",
+        json_schema_extra=at(4),
+    )
+    request_timeout_ms: int = Field(
+        90_000,
+        ge=1,
+        le=MOST_TIMEOUT_MS,
+        title="Request timeout (ms)",
+        description="Milliseconds that one request may take.",
+        json_schema_extra=at(5),
+    )
+    deadline_minutes: float = Field(
+        90.0,
+        gt=0,
+        le=720,
+        title="Deadline (minutes)",
+        description="A deployment that is not ready by then has failed.",
+        json_schema_extra=at(6),
+    )
+
+    def endpoint_name(self, names: RunNames) -> str:
+        """The chosen name, else the run's own."""
+        return self.endpoint or names.endpoint
+
+
+class Endpoint(BaseModel):
+    """An endpoint without traffic."""
+
+    name: str
+    scoring_uri: str
+
+
+class Deployment(BaseModel):
+    """A deployment that takes all of its endpoint's traffic."""
+
+    name: str
+    endpoint: Endpoint
+    seconds: float
+
+
+class DeploymentFailed(Exception):
+    """The deployment did not become ready. The message carries the last lines of both containers' logs."""
+
+
+@stage
+def check_endpoint_name(workspace: AzureMLWorkspace, names: RunNames, choice: DeploymentChoice) -> None:
+    """Refuses an endpoint name that another run or person holds, before anything is spent."""
+    name = choice.endpoint_name(names)
+    _refuse_foreign(find_endpoint(workspace, name), name, names)
+
+
+@stage
+def create_endpoint(
+    workspace: AzureMLWorkspace, names: RunNames, choice: DeploymentChoice, policy: TeardownPolicy, model_name: str
+) -> Endpoint:
+    """Creates the run's endpoint with key authentication, or finds it. It costs nothing without a deployment."""
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    name = choice.endpoint_name(names)
+    found = _settled(workspace, name)
+    _refuse_foreign(found, name, names)
+    if found is not None and _state(found) != "succeeded":
+        run_logger().warning("Endpoint %s is %s: making it anew.", name, found.provisioning_state)
+        delete_endpoint(workspace, name)
+        found = None
+    if found is None:
+        wanted = ManagedOnlineEndpoint(
+            name=name,
+            description=f"Serves {model_name}, fine-tuned by flow run {names.run_id}",
+            auth_mode="key",
+            tags=names.tags(**policy.tags()),
+        )
+        workspace.client().online_endpoints.begin_create_or_update(wanted).result(timeout=ENDPOINT_DEADLINE_SECONDS)
+        found = _settled(workspace, name)
+        if found is None or _state(found) != "succeeded":
+            raise DeploymentFailed(f"Endpoint {name} did not get ready in {ENDPOINT_DEADLINE_SECONDS // 60} minutes.")
+    run_logger().info("Endpoint %s: %s", name, found.scoring_uri)
+    return Endpoint(name=name, scoring_uri=str(found.scoring_uri))
+
+
+@stage
+def create_deployment(
+    workspace: AzureMLWorkspace, names: RunNames, endpoint: Endpoint, model: RegisteredModel, choice: DeploymentChoice
+) -> Deployment:
+    """Deploys `model` and gives it all traffic, or finds that done.
+
+    Raises:
+        DeploymentFailed: not ready by the deadline, or crashed; with both containers' last log lines.
+    """
+    began = time.monotonic()
+    found = _find_deployment(workspace, endpoint.name)
+    if found is None or _state(found) != "succeeded":
+        _deploy(workspace, names, endpoint, model, choice, exists=found is not None)
+    _give_traffic(workspace, endpoint.name)
+    seconds = time.monotonic() - began
+    run_logger().info("Deployment %s of %s is ready.", DEPLOYMENT, endpoint.name)
+    return Deployment(name=DEPLOYMENT, endpoint=endpoint, seconds=seconds)
+
+
+def find_endpoint(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
+    """The endpoint called `name`, or None if there is none."""
+    try:
+        return workspace.client().online_endpoints.get(name)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+
+
+def _refuse_foreign(found: OnlineEndpoint | None, name: str, names: RunNames) -> None:
+    if found is not None and (found.tags or {}).get(RUN_TAG) != str(names.run_id):
+        raise Refused(f"Endpoint {name} exists and was not made by this run. Leave deployment.endpoint empty, or choose another name.")
+
+
+def _settled(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
+    """The endpoint in a state that lasts: Azure refuses to change one that it is still changing."""
+    deadline = time.monotonic() + ENDPOINT_DEADLINE_SECONDS
+    while True:
+        found = find_endpoint(workspace, name)
+        if found is None or _state(found) in ("succeeded", "failed", "canceled") or time.monotonic() > deadline:
+            return found
+        time.sleep(SETTLE_POLL_SECONDS)
+
+
+def _find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:
+    try:
+        return workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+
+
+def _deploy(
+    workspace: AzureMLWorkspace,
+    names: RunNames,
+    endpoint: Endpoint,
+    model: RegisteredModel,
+    choice: DeploymentChoice,
+    *,
+    exists: bool,
+) -> None:
+    """Asks for the deployment and waits until it is ready. Asking again for the same one is how Azure resumes it."""
+    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
+
+    wanted = ManagedOnlineDeployment(
+        name=DEPLOYMENT,
+        endpoint_name=endpoint.name,
+        model=model.id,
+        instance_type=choice.instance_type,
+        instance_count=choice.instance_count,
+        liveness_probe=ProbeSettings(initial_delay=choice.liveness_initial_delay),
+        request_settings=OnlineRequestSettings(request_timeout_ms=choice.request_timeout_ms),
+        tags=names.tags(model=f"{model.name}:{model.version}"),
+    )
+    run_logger().info("%s deployment on %s.", "Resuming the" if exists else "Creating the", choice.instance_type)
+    try:
+        poller = workspace.client().online_deployments.begin_create_or_update(wanted)
+        poller.result(timeout=choice.deadline_minutes * 60)
+    except Exception as error:
+        fault = read(error)
+        if fault is None or fault.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH):
+            raise
+        if fault.kind in (Kind.QUOTA, Kind.CAPACITY):
+            raise AzureFailure(fault, f"creating the deployment on {choice.instance_type}") from error
+        raise DeploymentFailed(_failure(workspace, endpoint.name, fault)) from error
+    if not poller.done():
+        late = Fault(Kind.PERMANENT, f"not ready after {choice.deadline_minutes:g} minutes (deployment.deadline_minutes)")
+        raise DeploymentFailed(_failure(workspace, endpoint.name, late))
+
+
+def _failure(workspace: AzureMLWorkspace, endpoint: str, fault: Fault) -> str:
+    parts = [f"Deployment {DEPLOYMENT} of endpoint {endpoint} failed: {fault.message}"]
+    for container in CONTAINERS:
+        if log := _log(workspace, endpoint, container):
+            parts.append(f"Last lines of {container}:\n{log}")
+    parts.append("The endpoint is being deleted. The model stays registered: correct the cause and run again.")
+    return "\n".join(parts)
+
+
+def _log(workspace: AzureMLWorkspace, endpoint: str, container: str) -> str:
+    """The container's last lines; empty if there are none to be had, since a log must not hide the failure."""
+    try:
+        deployments = workspace.client().online_deployments
+        text = deployments.get_logs(name=DEPLOYMENT, endpoint_name=endpoint, lines=LOG_LINES, container_type=container)
+        return redact(str(text or "").strip())
+    except Exception as error:
+        run_logger().warning("The log of %s cannot be read: %s", container, redact(str(error)))
+        return ""
+
+
+def _give_traffic(workspace: AzureMLWorkspace, name: str) -> None:
+    endpoint = _settled(workspace, name)
+    if endpoint is None:
+        raise DeploymentFailed(f"Endpoint {name} has been deleted by somebody while its deployment was being made.")
+    if (endpoint.traffic or {}).get(DEPLOYMENT) == 100:
+        return
+    endpoint.traffic = {DEPLOYMENT: 100}
+    workspace.client().online_endpoints.begin_create_or_update(endpoint).result(timeout=ENDPOINT_DEADLINE_SECONDS)
+
+
+def _state(resource: OnlineEndpoint | OnlineDeployment) -> str:
+    return str(resource.provisioning_state or "").lower()

@@ -1,0 +1,149 @@
+"""Reviews what the training measured, and decides whether the model goes on.
+
+Promise: reads only. A closed gate is an answer, not a failure.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.artifacts import line_chart, markdown_table, publish_markdown
+from tasks.credentials import WhereAndWho
+from tasks.errors import lists_as_missing
+from tasks.form import Group, at
+from tasks.stage import run_logger, stage
+from tasks.tracking import Tracking
+from tasks.waiting import FinishedJob
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Model
+
+LOSS, EVAL_LOSS = "loss", "eval_loss"
+"""As transformers' Trainer names them; the component logs them under these names to the pipeline's run."""
+
+
+class MetricGate(Group):
+    """What a model must reach to be registered. An empty field sets no bound."""
+
+    max_eval_loss: float | None = Field(
+        None, gt=0, title="Highest loss", description="Validation loss (nats a token) above which the model is rejected.",
+        json_schema_extra=at(0),
+    )
+    max_worse_than_champion: float | None = Field(
+        None, ge=0, title="Worse than champion by",
+        description="How much higher the validation loss may be than that of the model registered last (nats a token).",
+        json_schema_extra=at(1),
+    )
+    must_improve: bool = Field(
+        False, title="Must improve", description="Reject a model whose validation loss is not lower than before training.",
+        json_schema_extra=at(2),
+    )  # fmt: skip
+
+
+class Champion(BaseModel):
+    """The version registered last that has a validation loss."""
+
+    version: str
+    eval_loss: float
+
+
+class MetricReview(BaseModel):
+    """What was measured, and the verdict."""
+
+    eval_loss_before: float | None
+    """Before the first training step; None where the component does not measure it."""
+    eval_loss: float | None
+    train_loss: float | None
+    steps: int
+    champion: Champion | None
+    accepted: bool
+    reasons: list[str]
+    """Why the gate is closed; empty if it is open."""
+
+
+@stage
+def review_metrics(
+    workspace: AzureMLWorkspace, where: WhereAndWho, job: FinishedJob, gate: MetricGate, model_name: str
+) -> MetricReview:
+    """Reads the job's loss and validation loss, compares them with `gate` and the champion among `model_name`'s versions."""
+    tracking = Tracking(workspace, where.tracking_uri)
+    run_id = _measured_run(tracking, job)
+    loss = tracking.history(run_id, LOSS)
+    evaluations = tracking.history(run_id, EVAL_LOSS)
+    champion = find_champion(workspace, model_name, other_than_job=job.name)
+    before = evaluations[0][1] if len(evaluations) > 1 and evaluations[0][0] == 0 else None
+    after = evaluations[-1][1] if evaluations else None
+    reasons = why_closed(gate, before, after, champion)
+    review = MetricReview(
+        eval_loss_before=before,
+        eval_loss=after,
+        train_loss=loss[-1][1] if loss else None,
+        steps=max((step for step, _ in [*loss, *evaluations]), default=0),
+        champion=champion,
+        accepted=not reasons,
+        reasons=reasons,
+    )
+    run_logger().info(
+        "Validation loss %s -> %s; gate %s", _shown(before), _shown(after), "open" if review.accepted else "closed: " + " ".join(reasons)
+    )
+    chart = line_chart({name: line for name, line in ((LOSS, loss), (EVAL_LOSS, evaluations)) if line})
+    publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{markdown_table(review.model_dump())}")
+    return review
+
+
+def why_closed(gate: MetricGate, before: float | None, after: float | None, champion: Champion | None) -> list[str]:
+    """The bounds of `gate` that are not kept, each as a sentence."""
+    bounded = gate.max_eval_loss is not None or gate.max_worse_than_champion is not None or gate.must_improve
+    if after is None:
+        return ["The job logged no validation loss, so the gate cannot be judged."] if bounded else []
+    if not math.isfinite(after):
+        return [f"The validation loss is {after}: the training diverged."]
+    reasons = []
+    if gate.max_eval_loss is not None and after > gate.max_eval_loss:
+        reasons.append(f"Validation loss {after:.4f} is above the bound {gate.max_eval_loss:g}.")
+    worst = gate.max_worse_than_champion
+    if worst is not None and champion is not None and after > champion.eval_loss + worst:
+        reasons.append(
+            f"Validation loss {after:.4f} is worse than version {champion.version}'s {champion.eval_loss:.4f} by more than {worst:g}."
+        )
+    if gate.must_improve and before is not None and after >= before:
+        reasons.append(f"Validation loss {after:.4f} is not lower than the {before:.4f} before training.")
+    return reasons
+
+
+def find_champion(workspace: AzureMLWorkspace, model_name: str, other_than_job: str) -> Champion | None:
+    """The newest version of `model_name` that carries its validation loss, apart from one made from this very job."""
+    try:
+        versions = list(workspace.client().models.list(name=model_name))
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+    measured = [version for version in versions if _loss_of(version) is not None and (version.tags or {}).get("job") != other_than_job]
+    if not measured:
+        return None
+    newest = max(measured, key=lambda version: str(getattr(version.creation_context, "created_at", "")))
+    return Champion(version=str(newest.version), eval_loss=_loss_of(newest) or 0.0)
+
+
+def _loss_of(version: Model) -> float | None:
+    try:
+        return float((version.tags or {})[EVAL_LOSS])
+    except (KeyError, ValueError):
+        return None
+
+
+def _measured_run(tracking: Tracking, job: FinishedJob) -> str:
+    """The pipeline's own run; where the component logged nothing there, the step that did."""
+    for run_id in (job.name, *(step.run_id for step in job.steps)):
+        if {LOSS, EVAL_LOSS} & tracking.run(run_id).metrics.keys():
+            return run_id
+    return job.name
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

@@ -1,0 +1,153 @@
+"""Registers the fine-tuned model with where it came from.
+
+Promise: for one job there is at most one model version, whatever is retried, killed or answered late.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.artifacts import markdown_table, publish_markdown
+from tasks.errors import Refused, lists_as_missing
+from tasks.form import RESOURCE_NAME, Group, at
+from tasks.metrics import MetricReview
+from tasks.naming import RunNames
+from tasks.pipeline import OUTPUT
+from tasks.stage import run_logger, stage
+from tasks.waiting import FinishedJob
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Model
+
+
+class Registration(Group):
+    """How the model is named."""
+
+    name: str | None = Field(
+        None,
+        pattern=RESOURCE_NAME,
+        title="Model name",
+        description="Default: <base model>-<dataset>, for example Phi-3-mini-4k-instruct-ultrachat-200k.",
+        json_schema_extra=at(0),
+    )
+    description: str | None = Field(
+        None, max_length=4000, title="Description", description="Default: says what it is.", json_schema_extra=at(1)
+    )
+
+
+class RegisteredModel(BaseModel):
+    """What the workspace now holds."""
+
+    id: str
+    name: str
+    version: str
+    tags: dict[str, str]
+
+
+class OutputMissing(Exception):
+    """The job completed, but its output holds no MLflow model."""
+
+
+@stage
+def register_model(
+    workspace: AzureMLWorkspace,
+    names: RunNames,
+    job: FinishedJob,
+    review: MetricReview,
+    name: str,
+    description: str,
+) -> RegisteredModel:
+    """Registers the output `trained_model` of `job` as version `names.model_version` of `name`, or finds it registered.
+
+    Raises:
+        OutputMissing: the output holds no MLmodel file.
+        Refused: that version exists and was made from another job.
+    """
+    version = names.model_version
+    found = _find(workspace, name, version)
+    if found is not None and (found.tags or {}).get("job") != job.name:
+        raise Refused(f"Model {name} version {version} exists and was not made from job {job.name}. Set registration.name to another name.")
+    if found is None:
+        require_mlmodel(workspace, job.name)
+        found = _register(workspace, name, version, description, _lineage(names, job, review), job.name)
+    run_logger().info("Registered %s version %s.", found.name, found.version)
+    tags = {str(key): str(value) for key, value in (found.tags or {}).items()}
+    publish_markdown("model-card", f"{name}, version {version}", f"# {name}\n\n{found.description}\n\n{markdown_table(tags)}")
+    return RegisteredModel(id=str(found.id), name=str(found.name), version=str(found.version), tags=tags)
+
+
+def require_mlmodel(workspace: AzureMLWorkspace, job: str) -> None:
+    """Looks for the one file that makes a folder an MLflow model; Azure itself registers any path unseen."""
+    datastore, path = _output_folder(workspace, job)
+    blob = f"{path.rstrip('/')}/MLmodel"
+    if not _container(workspace, datastore).get_blob_client(blob).exists():
+        raise OutputMissing(
+            f"Job {job} completed, but its output {OUTPUT} has no MLmodel file (looked for {blob} in datastore {datastore}). "
+            "Nothing was registered. Look at the last step's log in Azure ML studio."
+        )
+
+
+def _find(workspace: AzureMLWorkspace, name: str, version: str) -> Model | None:
+    try:
+        return workspace.client().models.get(name, version=version)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+
+
+def _register(workspace: AzureMLWorkspace, name: str, version: str, description: str, tags: dict[str, str], job: str) -> Model:
+    from azure.ai.ml.constants import AssetTypes
+    from azure.ai.ml.entities import Model
+
+    return workspace.client().models.create_or_update(
+        Model(
+            path=f"azureml://jobs/{job}/outputs/{OUTPUT}",
+            type=AssetTypes.MLFLOW_MODEL,
+            name=name,
+            version=version,
+            description=description,
+            tags=tags,
+        )
+    )
+
+
+def _lineage(names: RunNames, job: FinishedJob, review: MetricReview) -> dict[str, str]:
+    """Who, from what, with which result. The job's own tags say from what, since it may have been adopted."""
+    measured = {"eval_loss": review.eval_loss, "eval_loss_before": review.eval_loss_before, "train_loss": review.train_loss}
+    return {
+        **job.tags,
+        **names.tags(),
+        "job": job.name,
+        **{key: f"{value:.6g}" for key, value in measured.items() if value is not None},
+    }
+
+
+def _output_folder(workspace: AzureMLWorkspace, job: str) -> tuple[str, str]:
+    """Datastore and path of the job's model folder: as the job says, else where Azure ML puts named outputs."""
+    output = workspace.client().jobs.get(job).outputs[OUTPUT]
+    found = re.search(r"/?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.+)$", str(getattr(output, "path", "") or ""))
+    if found:
+        return found["datastore"], found["path"]
+    return str(workspace.client().datastores.get_default().name), f"azureml/{job}/{OUTPUT}"
+
+
+def _container(workspace: AzureMLWorkspace, datastore: str) -> Any:
+    """The datastore's container, opened with its own key or signature where it has one, else as the block's identity."""
+    from azure.storage.blob import ContainerClient
+
+    store = workspace.client().datastores.get(datastore, include_secrets=True)
+    secret = getattr(store.credentials, "sas_token", None) or getattr(store.credentials, "account_key", None)
+    return ContainerClient(
+        f"https://{store.account_name}.blob.{_storage_suffix(workspace, store.endpoint)}",
+        store.container_name,
+        credential=secret or workspace.credentials.credential(),
+    )
+
+
+def _storage_suffix(workspace: AzureMLWorkspace, endpoint: str | None) -> str:
+    return endpoint or workspace.credentials.endpoints.storage_suffix

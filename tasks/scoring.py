@@ -1,0 +1,207 @@
+"""Asks the deployed model a few questions and checks the answers.
+
+Promise: reads only. A deployment passes if it answers every sampled conversation with text, in time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.artifacts import publish_markdown
+from tasks.endpoint import Deployment
+from tasks.errors import MOST_RETRY_AFTER, RetryPolicy, read, redact
+from tasks.form import Group, at
+from tasks.sampling.results import SampledDataset
+from tasks.stage import run_logger, stage
+
+RETRIED_STATUSES = frozenset({408, 424, 429, 502, 503, 504})
+"""Azure ML's scoring statuses that a warming or busy container gives: timeout, model error, too many pending, unavailable."""
+CLIENT_TIMEOUT_SECONDS = 190
+"""A little more than the longest request timeout that Azure ML allows (180 s)."""
+SHOWN_BODY = 1000
+
+
+class SmokeScoring(Group):
+    """Which questions are asked, and how the model is to answer."""
+
+    rows: int = Field(1, ge=1, le=100, title="Questions", description="Conversations sampled at random.", json_schema_extra=at(0))
+    seed: int = Field(42, ge=0, title="Seed", description="Decides which conversations.", json_schema_extra=at(1))
+    temperature: float = Field(0.6, ge=0, le=2, title="Temperature", description="Of sampling.", json_schema_extra=at(2))
+    top_p: float = Field(0.9, gt=0, le=1, title="Top p", description="Of sampling.", json_schema_extra=at(3))
+    do_sample: bool = Field(True, title="Sample", description="Off: the likeliest token each time.", json_schema_extra=at(4))
+    max_new_tokens: int = Field(
+        200, ge=1, le=4096, title="Most tokens", description="Of one answer.", json_schema_extra=at(5)
+    )
+    max_latency_seconds: float | None = Field(
+        None, gt=0, title="Slowest answer (seconds)", description="A slower one fails the run. Empty: no bound.",
+        json_schema_extra=at(6),
+    )  # fmt: skip
+    retry_budget_seconds: float = Field(
+        300.0, ge=0, le=3600, title="Retry budget (seconds)",
+        description="For how long statuses 408, 424, 429 and 503 are waited out, all questions together.", json_schema_extra=at(7),
+    )  # fmt: skip
+
+
+class Answer(BaseModel):
+    """One question and what came back."""
+
+    question: str
+    answer: str
+    reference: str
+    """What the dataset's assistant said; empty where the conversation ends with the user."""
+    seconds: float
+
+
+class SmokeResult(BaseModel):
+    """The conversation with the deployed model."""
+
+    answers: list[Answer]
+    slowest_seconds: float
+
+
+class SmokeFailed(Exception):
+    """The deployment answers, but not as it should; the message shows what it said."""
+
+
+@stage
+def smoke_score(
+    workspace: AzureMLWorkspace, deployment: Deployment, data: SampledDataset, choice: SmokeScoring
+) -> SmokeResult:
+    """Sends the reference's request body for each sampled conversation, with the endpoint's key.
+
+    Raises:
+        SmokeFailed: a status that does not pass, an answer without text, or one that took too long.
+    """
+    split = data.score or data.test or data.train
+    conversations = sample_conversations(split.path, choice.rows, choice.seed)
+    key = str(workspace.client().online_endpoints.get_keys(deployment.endpoint.name).primary_key)
+    budget = choice.retry_budget_seconds
+    answers = []
+    for messages in conversations:
+        asked, reference = question_and_reference(messages)
+        body, seconds, spent = _ask(deployment, key, request_body(asked, choice), budget)
+        budget -= spent
+        text = answer_text(body)
+        if not text.strip():
+            raise SmokeFailed(f"Deployment {deployment.name} answered without text: {redact(json.dumps(body))[:SHOWN_BODY]}")
+        if choice.max_latency_seconds is not None and seconds > choice.max_latency_seconds:
+            raise SmokeFailed(f"Deployment {deployment.name} took {seconds:.1f} s to answer; scoring.max_latency_seconds is "
+                              f"{choice.max_latency_seconds:g}.")  # fmt: skip
+        answers.append(Answer(question=asked[-1]["content"], answer=text, reference=reference, seconds=seconds))
+        run_logger().info("Answered in %.1f s: %s", seconds, text[:200])
+    publish_markdown("smoke-score", f"A conversation with {deployment.endpoint.name}", _conversation(answers))
+    return SmokeResult(answers=answers, slowest_seconds=max(answer.seconds for answer in answers))
+
+
+def sample_conversations(path: Path, rows: int, seed: int) -> list[list[dict[str, str]]]:
+    """`rows` conversations of the JSON Lines file at `path`, at random by `seed`; reads the file once, line by line."""
+    chooser = random.Random(seed)
+    kept: list[str] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            if number < rows:
+                kept.append(line)
+            elif (place := chooser.randint(0, number)) < rows:
+                kept[place] = line
+    return [json.loads(line)["messages"] for line in kept]
+
+
+def question_and_reference(messages: list[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
+    """The conversation up to its last word of the user, and what the assistant said to that."""
+    asked = list(messages)
+    reference = ""
+    while len(asked) > 1 and asked[-1]["role"] != "user":
+        reference = asked.pop()["content"]
+    return asked, reference
+
+
+def request_body(messages: list[dict[str, str]], choice: SmokeScoring) -> dict[str, Any]:
+    """The reference notebook's request."""
+    parameters = choice.model_dump(include={"temperature", "top_p", "do_sample", "max_new_tokens"})
+    return {"input_data": {"input_string": [messages], "parameters": parameters}, "params": {}}
+
+
+def answer_text(body: Any) -> str:
+    """The text in an answer, in any of the shapes that Azure's chat models send: a string, `{"output": ...}`, OpenAI's
+    `choices`, a message, `{"0": ...}`, or a list of these. Empty if there is none."""
+    match body:
+        case str():
+            return body
+        case [first, *_]:
+            return answer_text(first)
+        case {"output": output}:
+            return answer_text(output)
+        case {"choices": [{"message": {"content": str(text)}}, *_]}:
+            return text
+        case {"content": str(text)} | {"generated_text": str(text)} | {"0": str(text)}:
+            return text
+        case _:
+            return ""
+
+
+def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) -> tuple[Any, float, float]:
+    """The answer's JSON, the seconds it took, and the seconds spent before it on statuses that pass."""
+    from azure.core import PipelineClient
+    from azure.core.exceptions import AzureError
+    from azure.core.rest import HttpRequest
+
+    headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": deployment.name}
+    policy = RetryPolicy(first_wait=2.0)
+    began, attempt = time.monotonic(), 0
+    with PipelineClient(base_url=deployment.endpoint.scoring_uri, policies=[]) as client:
+        while True:
+            attempt += 1
+            asked = time.monotonic()
+            try:
+                response = client.send_request(
+                    HttpRequest("POST", deployment.endpoint.scoring_uri, json=body, headers=headers),
+                    connection_timeout=10, read_timeout=CLIENT_TIMEOUT_SECONDS,
+                )  # fmt: skip
+                response.read()
+                response.raise_for_status()
+                return _json(response), time.monotonic() - asked, asked - began
+            except AzureError as error:
+                fault = read(error)
+                status = fault.status if fault else None
+                if fault is None or (status is not None and status not in RETRIED_STATUSES):
+                    raise _failed(deployment, error, status) from error
+                wait = policy.wait(attempt, fault.retry_after)
+                if time.monotonic() - began + wait > min(budget, MOST_RETRY_AFTER * 12):
+                    raise _failed(deployment, error, status) from error
+                run_logger().warning("The deployment is not ready to answer (%s); asking again in %.0f s.", status or "no answer", wait)
+                time.sleep(wait)
+
+
+def _json(response: Any) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.text()
+
+
+def _failed(deployment: Deployment, error: Exception, status: int | None) -> SmokeFailed:
+    response = getattr(error, "response", None)
+    try:
+        body = response.text() if response is not None else str(error)
+    except Exception:
+        body = str(error)
+    return SmokeFailed(
+        f"Deployment {deployment.name} of {deployment.endpoint.name} does not score (HTTP {status or 'no answer'}): "
+        f"{redact(body)[:SHOWN_BODY]}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
+    )
+
+
+def _conversation(answers: list[Answer]) -> str:
+    parts = []
+    for answer in answers:
+        parts.append(f"**User**: {answer.question}\n\n**Model** ({answer.seconds:.1f} s): {answer.answer}")
+        if answer.reference:
+            parts.append(f"*Dataset*: {answer.reference}")
+    return "\n\n".join(parts)

@@ -1,0 +1,164 @@
+"""Releases what costs money: running jobs, endpoints with their deployments.
+
+Promise: `release` may be called at any time, any number of times, from anywhere, and afterwards nothing that the run made
+is running. What is gone already is success. It never touches what the run did not make.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from blocks import AzureMLWorkspace
+from tasks.errors import AzureFailure, Fault, Kind, lists_as_missing
+from tasks.form import Group, at
+from tasks.jobs import CANCELLING, ENDED, attempts, find_job
+from tasks.naming import RunNames, run_id_of
+from tasks.stage import retried, run_logger, stage
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import OnlineEndpoint
+
+GONE_DEADLINE_SECONDS = 30 * 60
+GONE_POLL_SECONDS = 3
+KEEP_TAG, EXPIRES_TAG = "keep", "expires_at"
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class TeardownPolicy(Group):
+    """What becomes of a successful run's endpoint. A run that does not succeed always deletes its own."""
+
+    policy: Literal["always", "keep_on_success", "ttl"] = Field(
+        "always",
+        title="Policy",
+        description="always: delete it after scoring. keep_on_success: leave it serving. ttl: leave it for some hours; the reaper "
+        "deletes it then.",
+        json_schema_extra=at(0),
+    )
+    ttl_hours: float = Field(
+        24.0, gt=0, le=8760, title="Time to live (hours)", description="With policy ttl.", json_schema_extra=at(1)
+    )
+
+    def tags(self) -> dict[str, str]:
+        """What the endpoint carries, so that the reaper knows what was meant."""
+        if self.policy == "keep_on_success":
+            return {KEEP_TAG: "on_success"}
+        if self.policy == "ttl":
+            expires = datetime.now(timezone.utc) + timedelta(hours=self.ttl_hours)
+            return {KEEP_TAG: "on_success", EXPIRES_TAG: expires.isoformat(timespec="seconds")}
+        return {}
+
+
+class Released(BaseModel):
+    """What was there to release, and is no more."""
+
+    cancelled_jobs: list[str] = Field(default_factory=list)
+    deleted_endpoints: list[str] = Field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"cancelled job {name}" for name in self.cancelled_jobs]
+        parts += [f"deleted endpoint {name}" for name in self.deleted_endpoints]
+        return ", ".join(parts) or "nothing was left to release"
+
+
+@stage
+def teardown(workspace: AzureMLWorkspace, names: RunNames, policy: TeardownPolicy) -> Released:
+    """After success: releases by `policy`."""
+    if policy.policy != "always":
+        run_logger().info("Endpoint %s keeps serving (teardown policy %s).", names.endpoint, policy.policy)
+        return Released()
+    released = release(workspace, names.run_id, names.job_key)
+    run_logger().info("Released: %s.", released)
+    return released
+
+
+def release(workspace: AzureMLWorkspace, run_id: UUID, job_key: str | None = None, log: Log | None = None) -> Released:
+    """Cancels the run's unfinished job and deletes the run's endpoints; returns when they are gone.
+
+    The run is known by its id alone: names derive from it, and endpoints carry it as a tag. Both halves are tried even if
+    one fails.
+
+    Raises:
+        AzureFailure: Azure did not let go of something; the sentence names it.
+    """
+    names = RunNames(run_id, job_key)
+    log = log or run_logger()
+    released, failures = Released(), []
+    try:
+        released.cancelled_jobs = _cancel_jobs(workspace, names, log)
+    except Exception as error:
+        failures.append(error)
+    try:
+        released.deleted_endpoints = _delete_endpoints(workspace, names, log)
+    except Exception as error:
+        failures.append(error)
+    if failures:
+        raise failures[0]
+    return released
+
+
+@retried
+def _cancel_jobs(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
+    running = [str(job.name) for job in attempts(workspace, names) if job.status not in ENDED]
+    for name in running:
+        cancel_job(workspace, name, log)
+    return running
+
+
+def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
+    """Cancels job `name` and waits until it has ended; one that has ended already is left as it is."""
+    deadline = time.monotonic() + GONE_DEADLINE_SECONDS
+    asked = False
+    while True:
+        job = find_job(workspace, name)
+        if job is None or job.status in ENDED:
+            return
+        if not asked and job.status != CANCELLING:
+            log.info("Cancelling job %s (%s).", name, job.status)
+            workspace.client().jobs.begin_cancel(name)
+            asked = True
+        if time.monotonic() > deadline:
+            raise AzureFailure(Fault(Kind.PERMANENT, f"half an hour later it is still {job.status}"), f"cancelling job {name}")
+        time.sleep(GONE_POLL_SECONDS)
+
+
+@retried
+def _delete_endpoints(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
+    """The run's own endpoint, by name and by tag: a listing may lag, and a name may have been chosen."""
+    endpoints = workspace.client().online_endpoints
+    mine = {str(endpoint.name) for endpoint in endpoints.list() if run_id_of(endpoint.tags) == names.run_id}
+    if names.endpoint not in mine and _still_there(workspace, names.endpoint):
+        mine.add(names.endpoint)
+    for name in sorted(mine):
+        log.info("Deleting endpoint %s.", name)
+        delete_endpoint(workspace, name)
+    return sorted(mine)
+
+
+def delete_endpoint(workspace: AzureMLWorkspace, name: str) -> None:
+    """Deletes the endpoint with its deployments and waits until Azure no longer finds it."""
+    deadline = time.monotonic() + GONE_DEADLINE_SECONDS
+    try:
+        workspace.client().online_endpoints.begin_delete(name=name).wait(timeout=GONE_DEADLINE_SECONDS)
+    except Exception as error:
+        if not lists_as_missing(error):
+            raise
+    while _still_there(workspace, name):
+        if time.monotonic() > deadline:
+            raise AzureFailure(Fault(Kind.PERMANENT, "half an hour later it is still there"), f"deleting endpoint {name}")
+        time.sleep(GONE_POLL_SECONDS)
+
+
+def _still_there(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
+    try:
+        return workspace.client().online_endpoints.get(name)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
