@@ -11,9 +11,7 @@ from pydantic import Field, PrivateAttr, SecretStr, model_validator
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-Auth = Literal[
-    "service_principal", "certificate", "managed_identity", "workload_identity", "azure_cli", "default"
-]
+Auth = Literal["service_principal", "certificate", "managed_identity", "workload_identity", "azure_cli", "default"]
 CloudName = Literal["public", "us_government", "china"]
 
 
@@ -59,9 +57,7 @@ class _Fields:
 
 _FIELDS: dict[str, _Fields] = {
     "service_principal": _Fields(needed=("tenant_id", "client_id", "client_secret")),
-    "certificate": _Fields(
-        needed=("tenant_id", "client_id", "certificate_path"), optional=("certificate_password",)
-    ),
+    "certificate": _Fields(needed=("tenant_id", "client_id", "certificate_path"), optional=("certificate_password",)),
     "managed_identity": _Fields(optional=("client_id",)),
     "workload_identity": _Fields(optional=("tenant_id", "client_id", "token_file")),
     "azure_cli": _Fields(optional=("tenant_id",)),

@@ -27,9 +27,7 @@ class AzureMLWorkspace(Block):
     subscription_id: str = Field(
         title="Subscription", description="Subscription id.", json_schema_extra={"position": 0}
     )
-    resource_group: str = Field(
-        title="Resource group", description="Its name.", json_schema_extra={"position": 1}
-    )
+    resource_group: str = Field(title="Resource group", description="Its name.", json_schema_extra={"position": 1})
     workspace_name: str = Field(title="Workspace", description="Its name.", json_schema_extra={"position": 2})
     registry_name: str = Field(
         "azureml",

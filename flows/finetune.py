@@ -1,37 +1,186 @@
-"""Fine-tunes a chat model on Azure ML, and only lets it serve if it is good: the story of one run, top to bottom.
+"""Fine-tunes a chat model on Azure ML and lets it serve only if it is good: one run, top to bottom.
 
 Every stage finds what an earlier try has made and goes on from there, so running again is always safe. Whatever ends the
-run, what costs money is released: here after success and after an error, in the hooks after a cancellation or a crash,
-and by the reaper when nobody was left to run a hook. Never in a `finally`: that also runs when the run is only suspended
-or rescheduled.
+run, what costs money is released: here after success and after an error, in a hook after a cancellation or a crash, and
+by the reaper when nobody was left to run a hook. Never in a `finally`, which also runs when a run is only suspended or
+rescheduled.
 """
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect import flow
-from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.client.schemas.objects import FlowRun
+from prefect.flows import Flow
+from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run as this_run
+from prefect.settings import PREFECT_HOME
+from prefect.states import Completed, State
 
 from blocks import AzureMLWorkspace
-from flows.finetune_result import FlowResult, Stopwatch, rejection, success
-from flows.finetune_hooks import release_after_crash_or_cancellation
+from flows.outcome import FlowResult
+from flows.stage_clock import StageClock
 from tasks.compute import ComputeChoice, validate_compute
 from tasks.credentials import resolve_credentials
 from tasks.dataset import DatasetSampling, sample_dataset
 from tasks.endpoint import DeploymentChoice, check_endpoint_name, create_deployment, create_endpoint
+from tasks.errors import Refused
 from tasks.jobs import JobPreempted
 from tasks.metrics import MetricGate, review_metrics
 from tasks.models import ModelChoice, find_foundation_model
-from tasks.naming import JOB_KEY, RunNames, model_name
+from tasks.naming import RunNames, model_name
 from tasks.parameters import TrainingParameters
 from tasks.pipeline import PipelineChoice, submit_pipeline
 from tasks.registration import Registration, register_model
 from tasks.scoring import SmokeScoring, smoke_score
 from tasks.stage import run_logger
-from tasks.teardown import TeardownPolicy, release, teardown
-from tasks.waiting import wait_for_pipeline
+from tasks.teardown import TeardownPolicy, release
+from tasks.teardown import teardown as tear_down
+from tasks.waiting import FinishedJob, wait_for_pipeline
+
+
+def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook after a cancellation or a crash. A worker calls it in a process of its own, by these very argument names, so
+    it knows the run by nothing but its id and parameters."""
+    logger = flow_run_logger(flow_run, flow)
+    block = load_workspace(flow_run.parameters.get("workspace", "azureml"))
+    released = release(block, flow_run.id, flow_run.parameters.get("job_key"), log=logger)
+    logger.info("Run ended as %s. Released: %s.", state.name, released)
+
+
+@flow(
+    name="finetune",
+    flow_run_name="{model.name} on {dataset.source}",
+    on_cancellation=[release_what_it_made],
+    on_crashed=[release_what_it_made],
+)
+def finetune(
+    workspace: str = "azureml",
+    model: ModelChoice = ModelChoice(),
+    compute: ComputeChoice = ComputeChoice(),
+    dataset: DatasetSampling = DatasetSampling(),
+    training: TrainingParameters = TrainingParameters(),
+    pipeline: PipelineChoice = PipelineChoice(),
+    gate: MetricGate = MetricGate(),
+    registration: Registration = Registration(),
+    deployment: DeploymentChoice = DeploymentChoice(),
+    scoring: SmokeScoring = SmokeScoring(),
+    teardown: TeardownPolicy = TeardownPolicy(),
+    job_key: str | None = None,
+) -> Any:
+    """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down. Returns a `FlowResult`.
+
+    Args:
+        workspace: Name of the AzureMLWorkspace block: where to work, and as whom.
+        model: Which foundation model.
+        compute: Where to train.
+        dataset: With which conversations.
+        training: How to train.
+        pipeline: Which pipeline component, and how long it may take.
+        gate: What the model must reach to be registered.
+        registration: What the registered model is called.
+        deployment: How it is served.
+        scoring: What it is asked.
+        teardown: What becomes of the endpoint after success.
+        job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. Default: the
+            run has its own.
+    """
+    block = load_workspace(workspace)
+    names = RunNames(UUID(str(this_run.id)), job_key)
+    clock = StageClock()
+    try:
+        where = clock.run(resolve_credentials, block)
+        foundation_found = clock.start(find_foundation_model, block, model)
+        sampled = clock.start(sample_dataset, dataset, samples_folder(), block)
+        if deployment.enabled:
+            clock.run(check_endpoint_name, block, names, deployment)
+        foundation = foundation_found.result()
+        cluster = clock.run(
+            validate_compute,
+            block,
+            foundation,
+            compute,
+            nodes=training.num_nodes_finetune or int(foundation.defaults.get("num_nodes_finetune", 1)),
+            instance_type=deployment.instance_type if deployment.enabled else None,
+            instance_count=deployment.instance_count,
+        )
+        data = sampled.result()
+        tuned_name = registration.name or model_name(foundation.name, data.source)
+
+        while True:
+            job = clock.run(submit_pipeline, block, names, foundation, cluster, data, training, pipeline)
+            # It costs nothing without a deployment, and is there when the model is.
+            endpoint_made = (
+                clock.start(create_endpoint, block, names, deployment, teardown, tuned_name)
+                if deployment.enabled
+                else None
+            )
+            try:
+                finished: FinishedJob = clock.run(wait_for_pipeline, block, where, job, pipeline)
+                break
+            except JobPreempted as preempted:
+                run_logger().warning("%s\nSubmitting a successor.", preempted)
+
+        review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
+        made: dict[str, Any] = dict(
+            base_model=foundation, compute=cluster, dataset=data, job=finished, review=review, seconds=clock.seconds
+        )
+        if not review.accepted:
+            clock.settle()
+            return _end(
+                FlowResult(verdict="rejected", released=release(block, names.run_id, job_key), **made), "Rejected"
+            )
+
+        description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
+        registered = clock.run(register_model, block, names, finished, review, tuned_name, description)
+        if endpoint_made is not None:
+            made["endpoint"] = endpoint_made.result()
+            deployed = clock.run(create_deployment, block, names, made["endpoint"], registered, deployment)
+            made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
+        released = clock.run(tear_down, block, names, teardown)
+        return _end(FlowResult(verdict="accepted", model=registered, released=released, **made), "Completed")
+    except Exception:
+        clock.settle()
+        _release_after_error(block, names)
+        raise
+
+
+def load_workspace(name: str) -> AzureMLWorkspace:
+    """The block called `name`.
+
+    Raises:
+        Refused: there is none.
+    """
+    try:
+        return AzureMLWorkspace.load(name)  # type: ignore[return-value]
+    except ValueError as error:
+        raise Refused(
+            f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of `prefect block ls`. ({error})"
+        ) from error
+
+
+def samples_folder() -> Path:
+    """Where samples are kept between runs of this machine."""
+    return Path(PREFECT_HOME.value()) / "finetune-samples"
+
+
+def _end(result: FlowResult, name: str) -> State[FlowResult]:
+    result.publish()
+    return Completed(name=name, message=result.sentence(), data=result)
+
+
+def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> None:
+    """Must not hide why the run failed: what cannot be released now is left to the reaper."""
+    try:
+        run_logger().info("Released: %s.", release(block, names.run_id, names.job_key))
+    except Exception as error:
+        run_logger().error("Not everything could be released; the reaper will try again. %s", error)
+
+
+if __name__ == "__main__":
+    from flows.console import main
+
+    raise SystemExit(main())

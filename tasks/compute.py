@@ -170,7 +170,8 @@ def _wanted_size(cluster: AmlCompute | None, choice: ComputeChoice) -> str:
         return choice.size or NEW_CLUSTER_SIZE
     if choice.size and choice.size.lower() != str(cluster.size).lower():
         raise Refused(
-            f"Cluster {choice.cluster} has VM size {cluster.size}, not {choice.size}. Leave compute.size empty, or name another cluster."
+            f"Cluster {choice.cluster} has VM size {cluster.size}, not {choice.size}. Leave compute.size empty, or name "
+            "another cluster."
         )
     return str(cluster.size)
 
@@ -198,7 +199,9 @@ class _Demand:
     def refusal(self, family: str, advice: str) -> Refused:
         free = self.quota.free if self.quota else None
         shortage = Shortage(self.need, free, f"vCPUs of family {family}")
-        return Refused(f"No quota for {self.purpose}: {shortage}. Ask for more (https://aka.ms/azureml-quota) or {advice}.")
+        return Refused(
+            f"No quota for {self.purpose}: {shortage}. Ask for more (https://aka.ms/azureml-quota) or {advice}."
+        )
 
 
 def _tiers(
@@ -256,7 +259,9 @@ def _create(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tiers:
                 raise
             if position + 1 == len(tiers):
                 raise AzureFailure(fault, f"creating cluster {choice.cluster} ({sku.name}, {tier})") from error
-            run_logger().warning("No %s nodes of %s (%s); trying %s.", tier, sku.name, fault.message, tiers[position + 1])
+            run_logger().warning(
+                "No %s nodes of %s (%s); trying %s.", tier, sku.name, fault.message, tiers[position + 1]
+            )
     raise AssertionError("there is at least one priority to try")
 
 
@@ -282,9 +287,13 @@ def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) ->
     deadline = time.monotonic() + CREATION_DEADLINE_SECONDS
     while str(cluster.provisioning_state).lower() in ("creating", "updating"):
         if time.monotonic() > deadline:
-            raise Refused(f"Cluster {cluster.name} has been {cluster.provisioning_state} for half an hour. Delete it, or name another.")
+            raise Refused(
+                f"Cluster {cluster.name} has been {cluster.provisioning_state} for half an hour. Delete it, or name another."
+            )
         time.sleep(PROVISIONING_POLL_SECONDS)
         cluster = _find_cluster(workspace, str(cluster.name)) or cluster
     if str(cluster.provisioning_state).lower() != "succeeded":
-        raise Refused(f"Cluster {cluster.name} is {cluster.provisioning_state}, not ready. Name another, or run again later.")
+        raise Refused(
+            f"Cluster {cluster.name} is {cluster.provisioning_state}, not ready. Name another, or run again later."
+        )
     return cluster

@@ -166,7 +166,9 @@ def find_endpoint(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | No
 
 def _refuse_foreign(found: OnlineEndpoint | None, name: str, names: RunNames) -> None:
     if found is not None and (found.tags or {}).get(RUN_TAG) != str(names.run_id):
-        raise Refused(f"Endpoint {name} exists and was not made by this run. Leave deployment.endpoint empty, or choose another name.")
+        raise Refused(
+            f"Endpoint {name} exists and was not made by this run. Leave deployment.endpoint empty, or choose another name."
+        )
 
 
 def _settled(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
@@ -222,7 +224,9 @@ def _deploy(
             raise AzureFailure(fault, f"creating the deployment on {choice.instance_type}") from error
         raise DeploymentFailed(_failure(workspace, endpoint.name, fault)) from error
     if not poller.done():
-        late = Fault(Kind.PERMANENT, f"not ready after {choice.deadline_minutes:g} minutes (deployment.deadline_minutes)")
+        late = Fault(
+            Kind.PERMANENT, f"not ready after {choice.deadline_minutes:g} minutes (deployment.deadline_minutes)"
+        )
         raise DeploymentFailed(_failure(workspace, endpoint.name, late))
 
 

@@ -127,7 +127,9 @@ def lists_as_missing(error: BaseException) -> bool:
     return fault is not None and fault.kind is Kind.NOT_FOUND
 
 
-_SECRETS = re.compile(r"((?:\bsig=|\bBearer\s+|client_secret=|AccountKey=|(?:primary|secondary)Key\"?:\s*\"?))[^\s&\"',;]+", re.IGNORECASE)
+_SECRETS = re.compile(
+    r"((?:\bsig=|\bBearer\s+|client_secret=|AccountKey=|(?:primary|secondary)Key\"?:\s*\"?))[^\s&\"',;]+", re.IGNORECASE
+)
 
 _TEXT_RULES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)

@@ -16,7 +16,9 @@ LAST_LINES = 20
 def explain(tracking: Tracking, job: str, status: str, steps: Sequence[Step], studio_url: str) -> JobFailed:
     """The exception for `job` that ended as `status`: the failing step, its error, its last log lines."""
     if status == "Canceled":
-        return JobFailed(f"Job {job} was cancelled in Azure. Nothing was registered. Run again to submit a successor. {studio_url}")
+        return JobFailed(
+            f"Job {job} was cancelled in Azure. Nothing was registered. Run again to submit a successor. {studio_url}"
+        )
     failed = [step for step in steps if step.status not in ("Completed", "NotStarted", "Canceled")]
     culprit = failed[0] if failed else None
     details = _details(tracking, culprit.run_id if culprit else job)

@@ -30,11 +30,16 @@ class MetricGate(Group):
     """What a model must reach to be registered. An empty field sets no bound."""
 
     max_eval_loss: float | None = Field(
-        None, gt=0, title="Highest loss", description="Validation loss (nats a token) above which the model is rejected.",
+        None,
+        gt=0,
+        title="Highest loss",
+        description="Validation loss (nats a token) above which the model is rejected.",
         json_schema_extra=at(0),
     )
     max_worse_than_champion: float | None = Field(
-        None, ge=0, title="Worse than champion by",
+        None,
+        ge=0,
+        title="Worse than champion by",
         description="How much higher the validation loss may be than that of the model registered last (nats a token).",
         json_schema_extra=at(1),
     )
@@ -88,7 +93,10 @@ def review_metrics(
         reasons=reasons,
     )
     run_logger().info(
-        "Validation loss %s -> %s; gate %s", _shown(before), _shown(after), "open" if review.accepted else "closed: " + " ".join(reasons)
+        "Validation loss %s -> %s; gate %s",
+        _shown(before),
+        _shown(after),
+        "open" if review.accepted else "closed: " + " ".join(reasons),
     )
     chart = line_chart({name: line for name, line in ((LOSS, loss), (EVAL_LOSS, evaluations)) if line})
     publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{markdown_table(review.model_dump())}")
@@ -108,7 +116,8 @@ def why_closed(gate: MetricGate, before: float | None, after: float | None, cham
     worst = gate.max_worse_than_champion
     if worst is not None and champion is not None and after > champion.eval_loss + worst:
         reasons.append(
-            f"Validation loss {after:.4f} is worse than version {champion.version}'s {champion.eval_loss:.4f} by more than {worst:g}."
+            f"Validation loss {after:.4f} is worse than version {champion.version}'s {champion.eval_loss:.4f} by more than "
+            f"{worst:g}."
         )
     if gate.must_improve and before is not None and after >= before:
         reasons.append(f"Validation loss {after:.4f} is not lower than the {before:.4f} before training.")
@@ -123,7 +132,11 @@ def find_champion(workspace: AzureMLWorkspace, model_name: str, other_than_job: 
         if lists_as_missing(error):
             return None
         raise
-    measured = [version for version in versions if _loss_of(version) is not None and (version.tags or {}).get("job") != other_than_job]
+    measured = [
+        version
+        for version in versions
+        if _loss_of(version) is not None and (version.tags or {}).get("job") != other_than_job
+    ]
     if not measured:
         return None
     newest = max(measured, key=lambda version: str(getattr(version.creation_context, "created_at", "")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
@@ -75,13 +75,19 @@ def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelChoice) -> F
     models = workspace.registry_client().models
     where = f"model {choice.name}{f' version {choice.version}' if choice.version else ''} in registry {workspace.registry_name}"
     try:
-        found = models.get(choice.name, version=choice.version) if choice.version else models.get(choice.name, label="latest")
+        found = (
+            models.get(choice.name, version=choice.version)
+            if choice.version
+            else models.get(choice.name, label="latest")
+        )
     except Exception as error:
         if lists_as_missing(error) or "no version" in str(error).lower() or "not found" in str(error).lower():
-            raise Refused(f"There is no {where}. Choose one from the model catalog (https://ml.azure.com/models).") from error
+            raise Refused(
+                f"There is no {where}. Choose one from the model catalog (https://ml.azure.com/models)."
+            ) from error
         raise
     model = describe(found)
-    trouble = why_unusable(model, today=datetime.now(timezone.utc).date())
+    trouble = why_unusable(model, today=datetime.now(UTC).date())
     if trouble and not choice.allow_retired:
         raise Refused(f"{trouble} Choose another model, or set model.allow_retired to try all the same.")
     if trouble:

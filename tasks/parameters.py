@@ -41,17 +41,35 @@ class TrainingParameters(Group):
         None, ge=1, le=1000, title="Epochs", description=_default("num_train_epochs"), json_schema_extra=at(0)
     )
     max_steps: int | None = Field(
-        None, ge=-1, title="Most steps", description="Ends the training early; -1: the epochs decide.", json_schema_extra=at(1)
+        None,
+        ge=-1,
+        title="Most steps",
+        description="Ends the training early; -1: the epochs decide.",
+        json_schema_extra=at(1),
     )
     per_device_train_batch_size: int | None = Field(
-        None, ge=1, le=4096, title="Batch size", description=_default("per_device_train_batch_size"), json_schema_extra=at(2)
+        None,
+        ge=1,
+        le=4096,
+        title="Batch size",
+        description=_default("per_device_train_batch_size"),
+        json_schema_extra=at(2),
     )
     per_device_eval_batch_size: int | None = Field(
-        None, ge=1, le=4096, title="Evaluation batch size", description=_default("per_device_eval_batch_size"),
+        None,
+        ge=1,
+        le=4096,
+        title="Evaluation batch size",
+        description=_default("per_device_eval_batch_size"),
         json_schema_extra=at(3),
     )
     gradient_accumulation_steps: int | None = Field(
-        None, ge=1, le=4096, title="Gradient accumulation", description="Batches per optimizer step.", json_schema_extra=at(4)
+        None,
+        ge=1,
+        le=4096,
+        title="Gradient accumulation",
+        description="Batches per optimizer step.",
+        json_schema_extra=at(4),
     )
     learning_rate: float | None = Field(
         None, gt=0, le=1, title="Learning rate", description=_default("learning_rate"), json_schema_extra=at(5)
@@ -66,11 +84,17 @@ class TrainingParameters(Group):
         None, ge=0, le=1, title="Weight decay", description=_default("weight_decay"), json_schema_extra=at(8)
     )
     max_seq_length: int | None = Field(
-        None, ge=-1, le=1_000_000, title="Sequence length", description="Tokens; longer conversations are cut. -1: the model's.",
+        None,
+        ge=-1,
+        le=1_000_000,
+        title="Sequence length",
+        description="Tokens; longer conversations are cut. -1: the model's.",
         json_schema_extra=at(9),
     )
     apply_lora: bool | None = Field(None, title="LoRA", description=_default("apply_lora"), json_schema_extra=at(10))
-    lora_r: int | None = Field(None, ge=1, le=1024, title="LoRA rank", description=_default("lora_r"), json_schema_extra=at(11))
+    lora_r: int | None = Field(
+        None, ge=1, le=1024, title="LoRA rank", description=_default("lora_r"), json_schema_extra=at(11)
+    )
     lora_alpha: int | None = Field(
         None, ge=1, le=4096, title="LoRA alpha", description=_default("lora_alpha"), json_schema_extra=at(12)
     )
@@ -88,7 +112,11 @@ class TrainingParameters(Group):
     )
     seed: int | None = Field(None, ge=0, title="Seed", description=_default("seed"), json_schema_extra=at(17))
     logging_steps: int | None = Field(
-        None, ge=1, title="Logging steps", description="Steps from one logged loss to the next.", json_schema_extra=at(18)
+        None,
+        ge=1,
+        title="Logging steps",
+        description="Steps from one logged loss to the next.",
+        json_schema_extra=at(18),
     )
     evaluation_strategy: Literal["epoch", "steps", "disable"] | None = Field(
         None, title="Evaluate", description="When the validation loss is measured.", json_schema_extra=at(19)
@@ -100,7 +128,12 @@ class TrainingParameters(Group):
         None, ge=-1, title="Checkpoints kept", description="-1: all.", json_schema_extra=at(21)
     )
     num_nodes_finetune: int | None = Field(
-        None, ge=1, le=100, title="Nodes", description="Machines that train together. Default: 1.", json_schema_extra=at(22)
+        None,
+        ge=1,
+        le=100,
+        title="Nodes",
+        description="Machines that train together. Default: 1.",
+        json_schema_extra=at(22),
     )
     other: dict[str, Scalar] = Field(
         default_factory=dict, title="Other inputs", description="Any further input of the component, by its own name.",
@@ -166,7 +199,11 @@ def merge(
         if name not in declared:
             if source == "explicit":
                 raise Refused(f"The pipeline component has no input '{name}'. Take it out of the training parameters.")
-            note = "bounds the learning rate" if name in ("learning_rate_min", "learning_rate_max") else "not an input of the component"
+            note = (
+                "bounds the learning rate"
+                if name in ("learning_rate_min", "learning_rate_max")
+                else "not an input of the component"
+            )
             merged.append(MergedParameter(name=name, value=value, source=source, note=note, passed=False))
             continue
         note = ""

@@ -213,7 +213,7 @@ def _build(
     inputs = {name: value for name, value in inputs.items() if name in declared}
     shown = display_name(model.name, dataset_word(data.source), values, compute.gpus_per_node)
 
-    @pipeline(name=shown)
+    @pipeline(name=shown)  # type: ignore[call-overload,untyped-decorator]
     def create_pipeline() -> dict[str, Any]:
         chat_completion_pipeline = component(**inputs)  # type: ignore[operator]
         return {OUTPUT: chat_completion_pipeline.outputs.mlflow_model_folder}

@@ -19,7 +19,11 @@ class Shortage:
     def __str__(self) -> str:
         if self.need is None:
             return f"the quota of {self.what} is used up"
-        return f"need {self.need} {self.what}, have {self.have}" if self.have is not None else f"need {self.need} {self.what}"
+        return (
+            f"need {self.need} {self.what}, have {self.have}"
+            if self.have is not None
+            else f"need {self.need} {self.what}"
+        )
 
 
 _TEXTS = (
@@ -35,7 +39,10 @@ _TEXTS = (
         r"Additional needed: (?P<need>\d+)",
         re.IGNORECASE | re.DOTALL,
     ),
-    re.compile(r"(?P<what>Endpoint|Deployment) Quota reached.*?usage/limit: (?P<used>\d+)/(?P<limit>\d+)", re.IGNORECASE | re.DOTALL),
+    re.compile(
+        r"(?P<what>Endpoint|Deployment) Quota reached.*?usage/limit: (?P<used>\d+)/(?P<limit>\d+)",
+        re.IGNORECASE | re.DOTALL,
+    ),
 )  # fmt: skip
 
 
@@ -75,10 +82,8 @@ def quota_of(usages: Iterable[Any], family: str, *, low_priority: bool = False) 
     wanted = _letters(family)
     for usage in usages:
         name = _letters(_name(usage))
-        if "lowpriority" in name:
-            matches = low_priority
-        else:
-            matches = not low_priority and bool(wanted) and name.startswith(wanted)
+        of_family = bool(wanted) and name.startswith(wanted) and not low_priority
+        matches = low_priority if "lowpriority" in name else of_family
         if matches and usage.limit is not None and usage.limit >= 0:
             used = getattr(usage, "current_value", None) or getattr(usage, "currentValue", None) or 0
             return Quota("low-priority vCPUs" if low_priority else family, int(used), int(usage.limit))

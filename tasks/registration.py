@@ -70,13 +70,17 @@ def register_model(
     version = names.model_version
     found = _find(workspace, name, version)
     if found is not None and (found.tags or {}).get("job") != job.name:
-        raise Refused(f"Model {name} version {version} exists and was not made from job {job.name}. Set registration.name to another name.")
+        raise Refused(
+            f"Model {name} version {version} exists and was not made from job {job.name}. Set registration.name to another name."
+        )
     if found is None:
         require_mlmodel(workspace, job.name)
         found = _register(workspace, name, version, description, _lineage(names, job, review), job.name)
     run_logger().info("Registered %s version %s.", found.name, found.version)
     tags = {str(key): str(value) for key, value in (found.tags or {}).items()}
-    publish_markdown("model-card", f"{name}, version {version}", f"# {name}\n\n{found.description}\n\n{markdown_table(tags)}")
+    publish_markdown(
+        "model-card", f"{name}, version {version}", f"# {name}\n\n{found.description}\n\n{markdown_table(tags)}"
+    )
     return RegisteredModel(id=str(found.id), name=str(found.name), version=str(found.version), tags=tags)
 
 
@@ -100,7 +104,9 @@ def _find(workspace: AzureMLWorkspace, name: str, version: str) -> Model | None:
         raise
 
 
-def _register(workspace: AzureMLWorkspace, name: str, version: str, description: str, tags: dict[str, str], job: str) -> Model:
+def _register(
+    workspace: AzureMLWorkspace, name: str, version: str, description: str, tags: dict[str, str], job: str
+) -> Model:
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
@@ -118,7 +124,11 @@ def _register(workspace: AzureMLWorkspace, name: str, version: str, description:
 
 def _lineage(names: RunNames, job: FinishedJob, review: MetricReview) -> dict[str, str]:
     """Who, from what, with which result. The job's own tags say from what, since it may have been adopted."""
-    measured = {"eval_loss": review.eval_loss, "eval_loss_before": review.eval_loss_before, "train_loss": review.train_loss}
+    measured = {
+        "eval_loss": review.eval_loss,
+        "eval_loss_before": review.eval_loss_before,
+        "train_loss": review.train_loss,
+    }
     return {
         **job.tags,
         **names.tags(),

@@ -31,11 +31,17 @@ SHOWN_BODY = 1000
 class SmokeScoring(Group):
     """Which questions are asked, and how the model is to answer."""
 
-    rows: int = Field(1, ge=1, le=100, title="Questions", description="Conversations sampled at random.", json_schema_extra=at(0))
+    rows: int = Field(
+        1, ge=1, le=100, title="Questions", description="Conversations sampled at random.", json_schema_extra=at(0)
+    )
     seed: int = Field(42, ge=0, title="Seed", description="Decides which conversations.", json_schema_extra=at(1))
-    temperature: float = Field(0.6, ge=0, le=2, title="Temperature", description="Of sampling.", json_schema_extra=at(2))
+    temperature: float = Field(
+        0.6, ge=0, le=2, title="Temperature", description="Of sampling.", json_schema_extra=at(2)
+    )
     top_p: float = Field(0.9, gt=0, le=1, title="Top p", description="Of sampling.", json_schema_extra=at(3))
-    do_sample: bool = Field(True, title="Sample", description="Off: the likeliest token each time.", json_schema_extra=at(4))
+    do_sample: bool = Field(
+        True, title="Sample", description="Off: the likeliest token each time.", json_schema_extra=at(4)
+    )
     max_new_tokens: int = Field(
         200, ge=1, le=4096, title="Most tokens", description="Of one answer.", json_schema_extra=at(5)
     )
@@ -90,7 +96,9 @@ def smoke_score(
         budget -= spent
         text = answer_text(body)
         if not text.strip():
-            raise SmokeFailed(f"Deployment {deployment.name} answered without text: {redact(json.dumps(body))[:SHOWN_BODY]}")
+            raise SmokeFailed(
+                f"Deployment {deployment.name} answered without text: {redact(json.dumps(body))[:SHOWN_BODY]}"
+            )
         if choice.max_latency_seconds is not None and seconds > choice.max_latency_seconds:
             raise SmokeFailed(f"Deployment {deployment.name} took {seconds:.1f} s to answer; scoring.max_latency_seconds is "
                               f"{choice.max_latency_seconds:g}.")  # fmt: skip
@@ -155,7 +163,8 @@ def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) 
     headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": deployment.name}
     policy = RetryPolicy(first_wait=2.0)
     began, attempt = time.monotonic(), 0
-    with PipelineClient(base_url=deployment.endpoint.scoring_uri, policies=[]) as client:
+    client: PipelineClient[Any, Any] = PipelineClient(base_url=deployment.endpoint.scoring_uri, policies=[])
+    with client:
         while True:
             attempt += 1
             asked = time.monotonic()
@@ -175,7 +184,9 @@ def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) 
                 wait = policy.wait(attempt, fault.retry_after)
                 if time.monotonic() - began + wait > min(budget, MOST_RETRY_AFTER * 12):
                     raise _failed(deployment, error, status) from error
-                run_logger().warning("The deployment is not ready to answer (%s); asking again in %.0f s.", status or "no answer", wait)
+                run_logger().warning(
+                    "The deployment is not ready to answer (%s); asking again in %.0f s.", status or "no answer", wait
+                )
                 time.sleep(wait)
 
 

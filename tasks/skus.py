@@ -84,7 +84,9 @@ def require_can_finetune(sku: Sku, model: str, allow_list: list[str] | None, min
         Refused: the size does not do, with those that would where they are known.
     """
     if sku.gpus == 0:
-        raise Refused(f"VM size {sku.name} has no GPU, and fine-tuning works only with one. Choose another compute.size.")
+        raise Refused(
+            f"VM size {sku.name} has no GPU, and fine-tuning works only with one. Choose another compute.size."
+        )
     if allow_list is not None:
         if not _contains(allow_list, sku.name):
             raise Refused(
@@ -130,7 +132,9 @@ def _require_minimum(sku: Sku, model: str, minimum: MinimumSpec, purpose: str) -
         if 0 < has < needed or (unit == "GPUs" and has < needed)
     ]
     if short:
-        raise Refused(f"VM size {sku.name} is too small for {purpose} of {model}: it needs {', '.join(short)}. Choose a larger one.")
+        raise Refused(
+            f"VM size {sku.name} is too small for {purpose} of {model}: it needs {', '.join(short)}. Choose a larger one."
+        )
 
 
 def _either(size: Any, documented: str, wire: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -50,7 +50,7 @@ class TeardownPolicy(Group):
         if self.policy == "keep_on_success":
             return {KEEP_TAG: "on_success"}
         if self.policy == "ttl":
-            expires = datetime.now(timezone.utc) + timedelta(hours=self.ttl_hours)
+            expires = datetime.now(UTC) + timedelta(hours=self.ttl_hours)
             return {KEEP_TAG: "on_success", EXPIRES_TAG: expires.isoformat(timespec="seconds")}
         return {}
 
@@ -124,7 +124,9 @@ def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
             workspace.client().jobs.begin_cancel(name)
             asked = True
         if time.monotonic() > deadline:
-            raise AzureFailure(Fault(Kind.PERMANENT, f"half an hour later it is still {job.status}"), f"cancelling job {name}")
+            raise AzureFailure(
+                Fault(Kind.PERMANENT, f"half an hour later it is still {job.status}"), f"cancelling job {name}"
+            )
         time.sleep(GONE_POLL_SECONDS)
 
 
@@ -151,7 +153,9 @@ def delete_endpoint(workspace: AzureMLWorkspace, name: str) -> None:
             raise
     while _still_there(workspace, name):
         if time.monotonic() > deadline:
-            raise AzureFailure(Fault(Kind.PERMANENT, "half an hour later it is still there"), f"deleting endpoint {name}")
+            raise AzureFailure(
+                Fault(Kind.PERMANENT, "half an hour later it is still there"), f"deleting endpoint {name}"
+            )
         time.sleep(GONE_POLL_SECONDS)
 
 

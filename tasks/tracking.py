@@ -70,8 +70,10 @@ class Tracking:
         points: list[tuple[int, float]] = []
         token = None
         while True:
-            more = {"page_token": token} if token else {}
-            page = self._mlflow("metrics/get-history", run_id=run_id, metric_key=metric, max_results=LARGEST_PAGE, **more)
+            more: dict[str, Any] = {"page_token": token} if token else {}
+            page = self._mlflow(
+                "metrics/get-history", run_id=run_id, metric_key=metric, max_results=LARGEST_PAGE, **more
+            )
             points += [(int(point.get("step") or 0), _value(point)) for point in page.get("metrics", [])]
             token = page.get("next_page_token")
             if not token:
@@ -92,7 +94,8 @@ class Tracking:
         from azure.core import PipelineClient
         from azure.core.rest import HttpRequest
 
-        with PipelineClient(base_url=url.partition("?")[0]) as client:
+        client: PipelineClient[Any, Any] = PipelineClient(base_url=url.partition("?")[0])
+        with client:
             response = client.send_request(HttpRequest("GET", url), connection_timeout=10, read_timeout=READ_SECONDS)
             response.raise_for_status()
             return str(response.text())

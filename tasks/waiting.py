@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from uuid import UUID
 
 from prefect.runtime import flow_run
 from pydantic import BaseModel
@@ -140,7 +141,7 @@ def _stop_if_cancelled() -> None:
         return
     try:
         with get_client(sync_client=True) as client:
-            state = client.read_flow_run(run_id).state
+            state = client.read_flow_run(UUID(run_id)).state
     except Exception as error:
         run_logger().debug("The run's own state cannot be read: %s", error)
         return

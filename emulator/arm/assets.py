@@ -22,6 +22,8 @@ TYPE = "asset"
 NAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
 VERSION = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
 
+URI = r"\A[^\x00-\x1f\x7f]{1,4096}\z"
+
 
 class AssetKind(StrEnum):
     """The collections of assets, by their name in the path."""
@@ -63,9 +65,9 @@ class AssetProperties(BaseModel):
     properties: dict[str, Any] | None = None
     isArchived: bool | None = False
     isAnonymous: bool | None = False
-    modelUri: str | None = Field(None, max_length=4096)
-    dataUri: str | None = Field(None, max_length=4096)
-    codeUri: str | None = Field(None, max_length=4096)
+    modelUri: str | None = Field(None, pattern=URI)
+    dataUri: str | None = Field(None, pattern=URI)
+    codeUri: str | None = Field(None, pattern=URI)
     componentSpec: dict[str, Any] | None = None
 
 
@@ -197,6 +199,9 @@ class Assets:
     def _complete(self, kind: AssetKind, sent: AssetProperties) -> dict[str, Any]:
         """The properties as the service keeps them: what was sent, URIs in full, and what Azure adds."""
         properties = sent.model_dump(exclude_unset=True)
+        content = CONTENT[kind]
+        if kind is not AssetKind.ENVIRONMENTS and not properties.get(content):
+            raise errors.request_invalid(f"Required property '{content}' not found in JSON. Path 'properties'.")
         properties["tags"] = {k: str(v) for k, v in (sent.tags or {}).items()}
         properties["properties"] = {k: str(v) for k, v in (sent.properties or {}).items()}
         properties["isArchived"] = bool(sent.isArchived)
@@ -207,9 +212,7 @@ class Assets:
             if uri is not None and uri.startswith("azureml:"):
                 properties[key] = self._locate(uri)
         if kind is AssetKind.MODELS:
-            if sent.modelUri is None:
-                raise errors.request_invalid("Required property 'modelUri' not found in JSON. Path 'properties'.")
-            job = re.match(r"azureml://jobs/([^/]+)/", sent.modelUri)
+            job = re.match(r"azureml://jobs/([^/]+)/", sent.modelUri or "")
             properties.setdefault("flavors", {})
             properties["jobName"] = job[1] if job else properties.get("jobName")
             properties["stage"] = (

@@ -60,7 +60,9 @@ class MetricLog:
             self._queue.put(None)
             self._thread.join(FLUSH_SECONDS)
             if self._thread.is_alive():
-                logger.warning("The last metrics did not reach MLflow within %.0f s; going on without them.", FLUSH_SECONDS)
+                logger.warning(
+                    "The last metrics did not reach MLflow within %.0f s; going on without them.", FLUSH_SECONDS
+                )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Takes metrics for `step`; returns at once."""

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,21 @@ class StepProcess:
 
     async def stop(self) -> None:
         """Ends the process and all of its group: SIGTERM, and after a grace SIGKILL. Returns when they are gone."""
+        await self._until(lambda: self._read(PROCESS) is not None, BIRTH_SECONDS)
         for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, BIRTH_SECONDS)):
-            deadline = asyncio.get_running_loop().time() + patience
-            while asyncio.get_running_loop().time() < deadline:
-                if self._read(RESULT) is not None or not self._is_alive(0.0):
-                    return
-                if self._signal(number):
-                    number = signal.Signals(0) if number is signal.SIGTERM else number
-                await asyncio.sleep(LOOK_SECONDS / 2)
+            self._signal(number)
+            if await self._until(lambda: False, patience):
+                return
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Waits for `condition`; True when the process ended before."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not condition():
+            alive = self._is_alive(0.0)
+            if self._read(RESULT) is not None or not alive:
+                return True
+            await asyncio.sleep(LOOK_SECONDS / 4)
+        return False
 
     def _is_alive(self, waited: float) -> bool:
         """Whether the supervisor lives; one that has just been started counts as alive."""
@@ -90,22 +97,20 @@ class StepProcess:
         except psutil.NoSuchProcess:
             return False
 
-    def _signal(self, number: int) -> bool:
+    def _signal(self, number: int) -> None:
+        """Signals the group, if it still is this process's: its number may have been given to another since."""
+        import psutil
+
         known = self._read(PROCESS)
         if known is None:
-            return False
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(known["group"], number)
-        return True
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self._is_alive(0.0) or abs(psutil.Process(known["group"]).create_time() - known["group_created"]) < 1.0:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(known["group"], number)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             return json.loads((self._folder / name).read_text())
         except FileNotFoundError:
             return None
-
-
-def clear(folder: Path) -> None:
-    """Makes `folder` exist and be empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)

@@ -43,7 +43,8 @@ def main(folder: Path) -> int:
             log.flush()
             write(folder / RESULT, {"exit_code": NOT_STARTED, "started": started, "ended": time.time()})
             return 0
-    write(folder / PROCESS, {"supervisor": os.getpid(), "created": psutil.Process().create_time(), "group": process.pid})
+    known = {"supervisor": os.getpid(), "created": psutil.Process().create_time(), "group": process.pid, "group_created": started}
+    write(folder / PROCESS, known)
     exit_code = process.wait()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

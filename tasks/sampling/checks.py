@@ -38,63 +38,75 @@ class Rule:
     shown: Callable[[Row], object]
 
 
-def check(batch: Batch, rules: Rules, training: TrainingRows | None = None) -> tuple[pl.DataFrame, list[Finding]]:
-    """Splits a batch into what may be written and what breaks a rule.
+class Checker:
+    """Holds the rows of one split to its rules."""
 
-    Args:
-        batch: its frame has columns that only its whole split can tell: `repeated` and `leaked`.
-        training: rows that must not be in the batch.
+    def __init__(self, rules: Rules, training: TrainingRows | None = None) -> None:
+        """Args:
+        rules: the split's.
+        training: rows that must not be in the split.
+        """
+        self._count_tokens = rules.count_tokens
+        self._training = training
+        self._rules = _rules(rules)
+        places = enumerate(self._rules)
+        self._broken = pl.coalesce(pl.when(rule.broken.fill_null(True)).then(place) for place, rule in places)
 
-    Returns:
-        The good rows with columns `turns`, `characters` and `fingerprint`, and for each bad row its first broken rule.
-    """
-    frame = _with_conversations(batch.frame)
-    if training is not None:
-        leaked = pl.Series(training.have_fingerprints(frame["fingerprint"].to_numpy()))
-        frame = frame.with_columns(pl.col(LEAKED) | leaked)
-    if rules.count_tokens is not None:
-        frame = frame.with_columns(rules.count_tokens(frame).alias(TOKENS))
-    every = _rules(rules)
-    broken = pl.coalesce(pl.when(rule.broken.fill_null(True)).then(pl.lit(place)) for place, rule in enumerate(every))
-    frame = frame.with_columns(broken=broken)
-    if frame["broken"].null_count() == len(frame):
-        return frame, list(batch.unreadable)
-    findings = list(batch.unreadable)
-    for number, row in zip(batch.numbers, frame.iter_rows(named=True), strict=True):
-        if row["broken"] is not None:
-            rule = every[row["broken"]]
-            findings.append(Finding(batch.file, int(number), rule.text, excerpt(rule.shown(row))))
-    findings.sort(key=lambda finding: finding.row)
-    return frame.filter(pl.col("broken").is_null()), findings
+    def check(self, batch: Batch) -> tuple[pl.DataFrame, list[Finding]]:
+        """Splits a batch into what may be written and what breaks a rule.
+
+        Its frame has columns that only the whole split can tell: `repeated` and `leaked`.
+
+        Returns:
+            The good rows with columns `turns`, `characters` and `fingerprint`, and for each bad row its first broken rule.
+        """
+        frame = batch.frame.hstack(_conversations(batch.frame))
+        if self._training is not None:
+            leaked = pl.Series(self._training.have_fingerprints(frame["fingerprint"].to_numpy()))
+            frame = frame.with_columns(pl.col(LEAKED) | leaked)
+        if self._count_tokens is not None:
+            frame = frame.with_columns(self._count_tokens(frame).alias(TOKENS))
+        broken = frame.select(self._broken).to_series()
+        if broken.null_count() == len(frame):
+            return frame, batch.unreadable
+        findings = list(batch.unreadable)
+        for number, place, row in zip(batch.numbers, broken, frame.iter_rows(named=True), strict=True):
+            if place is not None:
+                rule = self._rules[place]
+                findings.append(Finding(batch.file, int(number), rule.text, excerpt(rule.shown(row))))
+        return frame.filter(broken.is_null()), sorted(findings, key=lambda finding: finding.row)
 
 
-def _with_conversations(frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds to each row what its messages say together. A row without messages has one message of nulls."""
+def _conversations(frame: pl.DataFrame) -> pl.DataFrame:
+    """What the messages of each row say together. A row without messages counts as one message of nulls."""
     content, role, place = pl.col("content"), pl.col("role"), pl.col("place")
-    messages = (
-        frame.select(pl.int_range(pl.len()).alias("place"), "messages")
-        .explode("messages", empty_as_null=True)
+    return (
+        frame.lazy()
+        .select(pl.int_range(pl.len()).alias("place"), "messages")
+        .explode("messages", empty_as_null=True, keep_nulls=True)
         .unnest("messages")
         .with_columns(
             known=role.is_in(ROLES).fill_null(False),
             blank=(content.str.strip_chars() == "").fill_null(True),
             repeats=((role == role.shift(1)) & (place == place.shift(1))).fill_null(False),
             characters=content.str.len_chars().fill_null(0),
-            turn=pl.struct(content, role).hash(),
+            hash=content.hash(),
         )
+        .group_by("place", maintain_order=True)
+        .agg(
+            turns=pl.len(),
+            all_known=pl.col("known").all(),
+            any_blank=pl.col("blank").any(),
+            any_repeats=pl.col("repeats").any(),
+            first_role=role.first(),
+            last_role=role.last(),
+            first_content=content.first(),
+            characters=pl.col("characters").sum(),
+            fingerprint=pl.col("hash").sum(),
+        )
+        .drop("place")
+        .collect()
     )
-    conversations = messages.group_by("place", maintain_order=True).agg(
-        turns=pl.len(),
-        all_known=pl.col("known").all(),
-        any_blank=pl.col("blank").any(),
-        any_repeats=pl.col("repeats").any(),
-        first_role=role.first(),
-        last_role=role.last(),
-        first_content=content.first(),
-        characters=pl.col("characters").sum(),
-        fingerprint=pl.col("turn").sum(),
-    )
-    return pl.concat([frame, conversations.drop("place")], how="horizontal")
 
 
 def _rules(rules: Rules) -> list[Rule]:

@@ -51,11 +51,11 @@ class ParquetReader:
             if first == end:
                 continue
             taken = indices[first:end]
+            frame = pl.DataFrame(pl.from_arrow(batch))
             if len(taken) < len(batch):
-                batch = batch.take(pa.array(taken - start))
-            frame = pl.DataFrame(pl.from_arrow(batch)).select(
-                pl.col(PROMPT, "prompt_id") if self.has_prompt else pl.col("prompt_id"), pl.col("messages").cast(pl.List(MESSAGE))
-            )
+                frame = frame[taken - start]
+            if frame.schema["messages"] != REQUIRED["messages"]:
+                frame = frame.with_columns(_in_order(pl.col("messages")))
             yield Batch(self._name, taken + 1, taken, frame)
 
     def _batches(self, groups: np.ndarray, names: list[str], size: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -80,9 +80,15 @@ class ParquetReader:
             raise UnreadableFile(f"{self._name} is damaged or no Parquet file: {detail}. Copy it again from its origin.") from error
 
 
+def _in_order(messages: pl.Expr) -> pl.Expr:
+    """The messages with the known fields only, in the order they are written."""
+    message = pl.struct(pl.element().struct.field(field.name) for field in MESSAGE.fields)
+    return messages.list.eval(pl.when(pl.element().is_not_null()).then(message))
+
+
 def _require_types(file: str, schema: pa.Schema, may_have_more: bool) -> None:
     """Refuses columns of another type than a chat dataset's. The order of a message's fields does not matter."""
-    types = pl.DataFrame(schema.empty_table().select([name for name in (PROMPT, *REQUIRED) if name in schema.names])).schema
+    types = pl.Schema(pa.schema([schema.field(name) for name in (PROMPT, *REQUIRED) if name in schema.names]))
     for name, expected in {PROMPT: pl.String(), **REQUIRED}.items():
         if name in types and name != "messages" and types[name] != expected:
             raise UnreadableFile(f"{file} has a column {name} of type {types[name]}; it must be {expected}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tasks.sampling.checks import HELD_OUT, LEAKED, REPEATED, Rules, check
+from tasks.sampling.checks import HELD_OUT, LEAKED, REPEATED, Checker, Rules
 from tasks.sampling.errors import SHOWN_FINDINGS, DatasetError, Finding, InvalidRows
 from tasks.sampling.leakage import TrainingRows
 from tasks.sampling.parameters import DatasetSampling
@@ -105,8 +105,8 @@ class _Sampling:
             }
             for good in self._checked(purpose, reader, chosen):
                 for name, writer in writers.items():
-                    held_out = name != purpose
-                    writer.write(good.filter(pl.col(HELD_OUT) == held_out), columns(reader.has_prompt))
+                    its = good if len(writers) == 1 else good.filter(pl.col(HELD_OUT) == (name != purpose))
+                    writer.write_rows(its, columns(reader.has_prompt))
         dropped = {purpose: self._invalid - before}
         return {name: writer.result(split, reader.rows, dropped.get(name, 0)) for name, writer in writers.items()}
 
@@ -117,16 +117,13 @@ class _Sampling:
             self._training.add_ids(chosen.ids)
         leaked = np.zeros(len(chosen.ids), dtype=bool) if training else self._training.have_ids(chosen.ids)
         repeated = chosen.repeated()
-        rules = self._rules(reader)
+        checker = Checker(self._rules(reader), None if training else self._training)
         done = 0
         for batch in reader.read(chosen.indices):
             places = np.searchsorted(chosen.indices, batch.indices)
-            batch.frame = batch.frame.with_columns(
-                pl.Series(REPEATED, repeated[places]),
-                pl.Series(LEAKED, leaked[places]),
-                pl.Series(HELD_OUT, chosen.held_out[places]),
-            )
-            good, findings = check(batch, rules, None if training else self._training)
+            known = {REPEATED: repeated, LEAKED: leaked, HELD_OUT: chosen.held_out}
+            batch.frame = batch.frame.hstack([pl.Series(name, whole[places]) for name, whole in known.items()])
+            good, findings = checker.check(batch)
             self._invalid += len(findings)
             self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
             if training:

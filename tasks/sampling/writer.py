@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 import polars as pl
 
@@ -25,27 +24,31 @@ class SplitWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = open(path, "wb")
+        self._file = open(path, "wb", buffering=0)
         self._digest = sha256()
         self._bytes = 0
         self._turns: Counter[int] = Counter()
         self._characters: Counter[int] = Counter()
 
-    def write(self, frame: pl.DataFrame, columns: list[str]) -> None:
+    def write_rows(self, frame: pl.DataFrame, columns: list[str]) -> None:
         """Appends the rows, and counts their `turns` and `characters`."""
-        lines = BytesIO()
-        frame.select(columns).write_ndjson(lines)
-        self._file.write(lines.getbuffer())
-        self._digest.update(lines.getbuffer())
-        self._bytes += lines.tell()
+        frame.select(columns).write_ndjson(cast(BinaryIO, self))
         self._turns.update(frame["turns"].to_list())
         self._characters.update(1 << (length - 1).bit_length() for length in frame["characters"].to_list())
+
+    def write(self, data: bytes) -> int:
+        """Appends bytes, for polars."""
+        self._digest.update(data)
+        self._bytes += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """For polars, which would flush after each call."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 

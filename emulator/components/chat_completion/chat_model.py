@@ -19,7 +19,12 @@ ROLES = ("system", "user", "assistant", "tool")
 
 # Parameters under transformers' names, each with what it must be.
 NUMBERS = {"temperature": (0.0, 10.0), "top_p": (0.0, 1.0), "repetition_penalty": (0.01, 10.0), "min_p": (0.0, 1.0)}
-COUNTS = {"max_new_tokens": (1, 1_000_000), "top_k": (0, 1_000_000), "num_beams": (1, 8), "no_repeat_ngram_size": (0, 100)}
+COUNTS = {
+    "max_new_tokens": (1, 1_000_000),
+    "top_k": (0, 1_000_000),
+    "num_beams": (1, 8),
+    "no_repeat_ngram_size": (0, 100),
+}
 ALIASES = {"max_tokens": "max_new_tokens", "max_gen_len": "max_new_tokens", "max_length": "max_new_tokens"}
 
 
@@ -110,7 +115,9 @@ class ChatModel(mlflow.pyfunc.PythonModel):
         inputs = self._tokenizer(text, add_special_tokens=False, return_tensors="pt")
         room = self._context_length() - new_tokens
         if room < 1:
-            raise ValueError(f"max_new_tokens {new_tokens} leaves no room for a prompt: the model's context is shorter.")
+            raise ValueError(
+                f"max_new_tokens {new_tokens} leaves no room for a prompt: the model's context is shorter."
+            )
         # Of a conversation that is too long, the latest part counts.
         return {name: inputs[name][:, -room:] for name in ("input_ids", "attention_mask")}
 
@@ -139,8 +146,14 @@ def read_body(body: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     if not isinstance(messages, list) or not messages:
         raise ValueError("input_data.input_string must be a list of messages: [{role, content}, ...].")
     for number, message in enumerate(messages, start=1):
-        if not isinstance(message, dict) or message.get("role") not in ROLES or not isinstance(message.get("content"), str):
-            raise ValueError(f"Message {number} of input_string must have a `role` ({', '.join(ROLES)}) and a text as `content`.")
+        if (
+            not isinstance(message, dict)
+            or message.get("role") not in ROLES
+            or not isinstance(message.get("content"), str)
+        ):
+            raise ValueError(
+                f"Message {number} of input_string must have a `role` ({', '.join(ROLES)}) and a text as `content`."
+            )
     parameters: dict[str, Any] = {}
     for given in (body.get("params"), data.get("parameters")):
         if given is not None and not isinstance(given, dict):
@@ -164,8 +177,14 @@ def read_parameters(parameters: dict[str, Any]) -> tuple[dict[str, Any], int | N
         if name in given:
             value = given[name]
             whole = name in COUNTS
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not least <= value <= most:
-                raise ValueError(f"{name} must be {'a whole number' if whole else 'a number'} from {least} to {most}, not {value!r}.")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int if whole else (int, float))
+                or not least <= value <= most
+            ):
+                raise ValueError(
+                    f"{name} must be {'a whole number' if whole else 'a number'} from {least} to {most}, not {value!r}."
+                )
             options[name] = value
     if "do_sample" in given:
         if not isinstance(given["do_sample"], bool):

@@ -30,7 +30,9 @@ def convert(arguments: Namespace) -> None:
     """
     started = time.monotonic()
     if not model_folder.hugging_face_folder(arguments.model_path):
-        raise UserError(f"{arguments.model_path.name} holds no fine-tuned model. Give the fine-tune step's output folder.")
+        raise UserError(
+            f"{arguments.model_path.name} holds no fine-tuned model. Give the fine-tune step's output folder."
+        )
     metadata = model_folder.read_metadata(arguments.model_path)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as scratch:
         weights = whole_model(arguments.model_path, Path(scratch), metadata)

@@ -82,7 +82,9 @@ def train(arguments: Namespace, metrics: MetricLog) -> None:
         trust_remote_code=metadata.get("trust_remote_code", False),
     )
     if arguments.precision == "16" and not model.autocast:
-        logger.warning("Precision 16 was asked for; this processor has no matrix instructions for it: training in 32 bits.")
+        logger.warning(
+            "Precision 16 was asked for; this processor has no matrix instructions for it: training in 32 bits."
+        )
     plan = Plan.of(arguments, len(rows))
     logger.info("%s. %s", metadata.get("base_model_name", "Model"), model.describe())
     logger.info(

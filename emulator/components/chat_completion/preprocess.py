@@ -109,9 +109,7 @@ def encode_split(
     return rows
 
 
-def encode(
-    tokenizer: "PreTrainedTokenizerFast", rows: Sequence[Row]
-) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
+def encode(tokenizer: "PreTrainedTokenizerFast", rows: Sequence[Row]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
     """Token ids and assistant labels of each row, not truncated."""
     rendered = [assistant_spans(tokenizer, row[COLUMN]) for row in rows]
     # The template has written the special tokens; a second beginning-of-text would be one too many.

@@ -57,7 +57,9 @@ def _files_of_mltable(folder: Path) -> list[Path]:
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, StopIteration) as error:
         raise UserError(f"The MLTable file of {folder.name} is not a valid one: it needs `paths` ({error}).") from error
     if unknown := [step for step in steps if step not in MLTABLE_READERS]:
-        raise UserError(f"The MLTable {folder.name} uses {', '.join(unknown)}; known are {', '.join(sorted(MLTABLE_READERS))}.")
+        raise UserError(
+            f"The MLTable {folder.name} uses {', '.join(unknown)}; known are {', '.join(sorted(MLTABLE_READERS))}."
+        )
     files = [file for pattern in patterns for file in sorted(folder.glob(str(pattern).removeprefix("./")))]
     if not files:
         raise UserError(f"The MLTable {folder.name} lists no file that exists in its folder.")

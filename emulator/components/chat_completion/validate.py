@@ -33,7 +33,9 @@ def check_arguments(arguments: Namespace) -> None:
     if not (arguments.train_file_path or arguments.train_mltable_path):
         raise UserError("There is no training data. Give train_file_path or train_mltable_path.")
     if arguments.max_seq_length != -1 and arguments.max_seq_length < 1:
-        raise UserError(f"max_seq_length is {arguments.max_seq_length}. Give -1 (the model's own limit) or a positive number.")
+        raise UserError(
+            f"max_seq_length is {arguments.max_seq_length}. Give -1 (the model's own limit) or a positive number."
+        )
     if arguments.max_steps != -1 and arguments.max_steps < 1:
         raise UserError(f"max_steps is {arguments.max_steps}. Give -1 (train whole epochs) or a positive number.")
     if arguments.learning_rate <= 0:
@@ -66,7 +68,9 @@ def check_split(split: str, path: Path) -> int:
             answered += has_an_answer(row)
     if faults:
         more = f" and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
-        raise UserError(f"The {split} data has {len(faults)} bad rows of {rows}: {'; '.join(faults[:FAULTS_SHOWN])}{more}.")
+        raise UserError(
+            f"The {split} data has {len(faults)} bad rows of {rows}: {'; '.join(faults[:FAULTS_SHOWN])}{more}."
+        )
     if split == "train" and not answered:
         raise UserError(
             f"No row of the training data has an assistant message in {COLUMN!r}: there is nothing to learn from."

@@ -51,7 +51,9 @@ class Recipe:
         unknown = set(document) - {known.name for known in fields(cls)}
         recipe = None if unknown else cls(**document)
         if recipe is None or recipe.architecture != cls.architecture:
-            raise ValueError(f"not a recipe for {cls.architecture} (unknown keys: {', '.join(sorted(unknown)) or 'none'})")
+            raise ValueError(
+                f"not a recipe for {cls.architecture} (unknown keys: {', '.join(sorted(unknown)) or 'none'})"
+            )
         return recipe
 
     def to_document(self) -> dict[str, Any]:
@@ -59,7 +61,9 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """Changes with the recipe and with the dialogues it trains on."""
-        content = json.dumps(self.to_document(), sort_keys=True).encode() + CHAT_TEMPLATE.encode() + DIALOGUES.read_bytes()
+        content = (
+            json.dumps(self.to_document(), sort_keys=True).encode() + CHAT_TEMPLATE.encode() + DIALOGUES.read_bytes()
+        )
         return hashlib.sha256(content).hexdigest()[:16]
 
 
@@ -128,7 +132,9 @@ def _train(model: Any, tokenizer: "PreTrainedTokenizerFast", recipe: Recipe) -> 
     import torch
 
     rows = [
-        torch.tensor(tokenizer(str(tokenizer.apply_chat_template(d, tokenize=False)), add_special_tokens=False)["input_ids"])
+        torch.tensor(
+            tokenizer(str(tokenizer.apply_chat_template(d, tokenize=False)), add_special_tokens=False)["input_ids"]
+        )
         for d in dialogues()
     ]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)

@@ -80,7 +80,9 @@ class ModelServer:
                 response = _error(408, f"The model took longer than the {self._timeout:g} s that a request may take.")
             except Exception as error:
                 logger.exception("The model failed")
-                response = _error(500, f"The model failed: {type(error).__name__}: {error}", **{RUN_FUNCTION_FAILED: "True"})
+                response = _error(
+                    500, f"The model failed: {type(error).__name__}: {error}", **{RUN_FUNCTION_FAILED: "True"}
+                )
             milliseconds = (time.monotonic() - started) * 1000
             # Probes ask every few seconds.
             level = logging.DEBUG if request.url.path == "/" else logging.INFO

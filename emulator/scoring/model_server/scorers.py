@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+
 class BadRequest(Exception):
     """The request's body is wrong; the message says how."""
 

@@ -33,7 +33,11 @@ def document(name: str) -> dict[str, Any]:
     answer = {"type": "object", "properties": {"output": {"type": "string"}}}
     return {
         "openapi": "3.0.3",
-        "info": {"title": name, "version": "1.0", "description": f"API specification for the Azure ML deployment of {name}"},
+        "info": {
+            "title": name,
+            "version": "1.0",
+            "description": f"API specification for the Azure ML deployment of {name}",
+        },
         "paths": {
             "/": {"get": {"operationId": "ServiceHealthCheck", "responses": {"200": {"description": "Healthy"}}}},
             "/score": {

@@ -188,7 +188,9 @@ class Trainer:
             progress.step, progress.seconds, progress.loss_sum / max(progress.step, 1), progress.tokens / seconds,
         )  # fmt: skip
         if progress.best_step is not None and progress.best_step != progress.step:
-            logger.info("The best weights are those of step %d (eval_loss %.4f)", progress.best_step, progress.best_loss)
+            logger.info(
+                "The best weights are those of step %d (eval_loss %.4f)", progress.best_step, progress.best_loss
+            )
             self._model.load_trainable(self._checkpoints.path(progress.best_step))
 
     @property

@@ -87,7 +87,9 @@ class TrainedModel:
         """Writes the trained parameters alone."""
         from safetensors.torch import save_file
 
-        save_file({name: parameter.detach().contiguous() for name, parameter in self.trainable().items()}, folder / WEIGHTS)
+        save_file(
+            {name: parameter.detach().contiguous() for name, parameter in self.trainable().items()}, folder / WEIGHTS
+        )
 
     def load_trainable(self, folder: Path) -> None:
         """Reads what `save_trainable` wrote.
@@ -99,7 +101,9 @@ class TrainedModel:
 
         saved, here = load_file(folder / WEIGHTS), self.trainable()
         if {n: t.shape for n, t in saved.items()} != {n: p.shape for n, p in here.items()}:
-            raise UserError(f"The checkpoint {folder.name} belongs to another model or adapter. Delete it to start anew.")
+            raise UserError(
+                f"The checkpoint {folder.name} belongs to another model or adapter. Delete it to start anew."
+            )
         with torch.no_grad():
             for name, parameter in here.items():
                 parameter.copy_(saved[name])
@@ -121,7 +125,9 @@ class TrainedModel:
         whole = self.module
         if self.autocast:
             # Merging into rounded weights would lose what was learnt: merge into the originals.
-            whole = self._with_adapter(AutoModelForCausalLM.from_pretrained(self._folder, dtype=torch.float32, **self._load))
+            whole = self._with_adapter(
+                AutoModelForCausalLM.from_pretrained(self._folder, dtype=torch.float32, **self._load)
+            )
             whole.load_state_dict({name: p.detach() for name, p in self.trainable().items()}, strict=False)
         whole.merge_and_unload().save_pretrained(destination)
 

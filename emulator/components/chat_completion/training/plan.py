@@ -80,7 +80,11 @@ class Plan:
 
     def saves_after(self, step: int) -> bool:
         """Whether a checkpoint is due: after each evaluation, or after each epoch where evaluation is off."""
-        return self.evaluates_after(step) or step == self.total_steps or step % (self.eval_interval or self.steps_per_epoch) == 0
+        return (
+            self.evaluates_after(step)
+            or step == self.total_steps
+            or step % (self.eval_interval or self.steps_per_epoch) == 0
+        )
 
 
 def _eval_interval(arguments: Namespace, steps_per_epoch: int) -> int:

@@ -1,0 +1,46 @@
+"""Runs stages and keeps the time of each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.futures import PrefectFuture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class StageClock:
+    """`seconds` by stage, in the order in which they ended; a stage that ran twice counts both times."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _started: list[PrefectFuture[Any]] = field(default_factory=list)
+
+    def run(self, stage: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs `stage` to its end."""
+        began = time.monotonic()
+        try:
+            return stage(*args, **kwargs)
+        finally:
+            self._add(stage.name, began)
+
+    def start(self, stage: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> PrefectFuture[R]:
+        """Starts `stage` beside the others; its result or its error comes with `.result()`."""
+        began = time.monotonic()
+        future: PrefectFuture[R] = stage.submit(*args, **kwargs)
+        future.add_done_callback(lambda _: self._add(stage.name, began))
+        self._started.append(future)
+        return future
+
+    def settle(self) -> None:
+        """Waits until nothing that was started is running any more, however it ended: what is still being made cannot be
+        released."""
+        for future in self._started:
+            future.wait()
+
+    def _add(self, name: str, began: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

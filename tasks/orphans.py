@@ -1,0 +1,107 @@
+"""Finds what outlived its run: jobs and endpoints that the flow made, and whose run is over or unknown.
+
+Promise: reads only, and never counts anything that carries no run's tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from blocks import AzureMLWorkspace
+from tasks.jobs import ENDED
+from tasks.naming import run_id_of
+from tasks.teardown import EXPIRES_TAG, KEEP_TAG
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import Job, OnlineEndpoint
+
+OLDEST_JOB = timedelta(days=31)
+"""A job that began earlier has long met any deadline (30 days at most); the listing is newest first."""
+
+
+class RunState(StrEnum):
+    """What Prefect says of a run."""
+
+    ALIVE = "alive"
+    SUCCEEDED = "succeeded"
+    ENDED_BADLY = "failed, crashed or cancelled"
+    UNKNOWN = "unknown to Prefect"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A job that is not over, or an endpoint."""
+
+    kind: Literal["job", "endpoint"]
+    name: str
+    run_id: UUID
+    created: datetime | None
+    tags: dict[str, str]
+
+    def hours(self, now: datetime) -> float:
+        """Since it was made; 0 if Azure does not say when that was."""
+        return (now - self.created).total_seconds() / 3600 if self.created else 0.0
+
+
+def leftovers(workspace: AzureMLWorkspace) -> Iterator[Leftover]:
+    """Everything in the workspace that a run of this flow made and that may cost money."""
+    client = workspace.client()
+    for endpoint in client.online_endpoints.list():
+        if run_id := run_id_of(endpoint.tags):
+            yield Leftover("endpoint", str(endpoint.name), run_id, _endpoint_created(endpoint), endpoint.tags or {})
+    oldest = datetime.now(UTC) - OLDEST_JOB
+    for job in client.jobs.list():
+        if job is None:
+            continue
+        created = _job_created(job)
+        if created is not None and created < oldest:
+            return
+        if job.status not in ENDED and (run_id := run_id_of(job.tags)):
+            yield Leftover("job", str(job.name), run_id, created, job.tags or {})
+
+
+def why_release(
+    leftover: Leftover, run: RunState, *, now: datetime, ttl_hours: float, grace_minutes: float
+) -> str | None:
+    """Why `leftover` of a run in state `run` is to be released; None if it is to stay.
+
+    `grace_minutes`: what is younger stays, so that a run that is just ending can release it itself. `ttl_hours`: how old
+    what belongs to an unknown run must be.
+    """
+    expires = _moment(leftover.tags.get(EXPIRES_TAG))
+    if run is RunState.ALIVE or leftover.hours(now) * 60 < grace_minutes:
+        return None
+    if expires is not None and expires <= now:
+        return f"its time to live ended {expires:%Y-%m-%d %H:%M} UTC"
+    kept = leftover.kind == "endpoint" and leftover.tags.get(KEEP_TAG) == "on_success"
+    if run is RunState.SUCCEEDED:
+        return None if kept else f"its run {run}"
+    if run is RunState.UNKNOWN:
+        return (
+            f"its run is {run} and it is older than {ttl_hours:g} h"
+            if leftover.hours(now) >= ttl_hours and not kept
+            else None
+        )
+    return f"its run {run}"
+
+
+def _endpoint_created(endpoint: OnlineEndpoint) -> datetime | None:
+    return _moment((endpoint.properties or {}).get("createdAt"))
+
+
+def _job_created(job: Job) -> datetime | None:
+    created = getattr(job.creation_context, "created_at", None)
+    return created if isinstance(created, datetime) else _moment(created)
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

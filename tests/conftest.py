@@ -1,0 +1,24 @@
+"""What all tests share: one emulator for the session, and an environment that points at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.emulated import Emulator, pointed_at, running_emulator
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """The session's emulator. Tests that kill, reset or misconfigure one start their own."""
+    with running_emulator(tmp_path_factory.mktemp("azure") / "state") as emulator, pointed_at(emulator):
+        yield emulator
+
+
+@pytest.fixture
+def own_emulator(tmp_path: Path) -> Iterator[Emulator]:
+    """An emulator of the test's own, which it may kill."""
+    with running_emulator(tmp_path / "state") as emulator, pointed_at(emulator):
+        yield emulator

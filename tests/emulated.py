@@ -1,0 +1,128 @@
+"""An emulator for tests: its own state folder and port, reached by the unmodified SDK through the printed environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+    from emulator.daemon import Running
+    from emulator.installation import Installation
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator."""
+
+    state: Path
+    port: int
+
+    @property
+    def installation(self) -> Installation:
+        """Who and where it is."""
+        from emulator.installation import Installation
+
+        return Installation.open(self.state)
+
+    @property
+    def running(self) -> Running:
+        """Its process and ports."""
+        from emulator import daemon
+
+        found = daemon.find(self.state)
+        assert found is not None, "the emulator does not run"
+        return found
+
+    @property
+    def log(self) -> str:
+        """All that it wrote to its log."""
+        return (self.state / "emulator.log").read_text()
+
+    def environment(self, principal: str = "contributor") -> dict[str, str]:
+        """What `python -m emulator env` prints."""
+        from emulator.environment import environment
+
+        return environment(self.installation, self.port, principal)
+
+    def start(self) -> None:
+        """Starts it, or starts it again over the same state."""
+        command_line("start", "--state", str(self.state), "--port", str(self.port))
+
+    def stop(self) -> None:
+        """Stops it in good order."""
+        command_line("stop", "--state", str(self.state))
+
+    def credential(self, principal: str = "contributor") -> Any:
+        """A credential of the real azure-identity."""
+        from azure.identity import ClientSecretCredential
+
+        env = self.environment(principal)
+        return ClientSecretCredential(env["AZURE_TENANT_ID"], env["AZURE_CLIENT_ID"], env["AZURE_CLIENT_SECRET"])
+
+    def client(self, principal: str = "contributor") -> MLClient:
+        """The real MLClient for the workspace."""
+        from azure.ai.ml import MLClient
+
+        here = self.installation
+        return MLClient(
+            self.credential(principal),
+            here.subscription_id,
+            here.resource_group,
+            here.workspace,
+            enable_telemetry=False,
+        )
+
+
+def command_line(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m emulator ...` as a user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "emulator", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_emulator(state: Path) -> Iterator[Emulator]:
+    """Starts an emulator over `state`; stops it at the end."""
+    emulator = Emulator(state, free_port())
+    emulator.start()
+    try:
+        yield emulator
+    finally:
+        emulator.stop()
+
+
+@contextlib.contextmanager
+def pointed_at(emulator: Emulator, principal: str = "contributor") -> Iterator[None]:
+    """This process's environment as `eval "$(python -m emulator env)"` makes it."""
+    before = dict(os.environ)
+    os.environ.update(emulator.environment(principal))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
