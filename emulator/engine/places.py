@@ -37,32 +37,36 @@ class Places:
         """The folder with a step's scratch folder and the files by which its process is followed."""
         return self._runs / run.id
 
-    def log(self, run: Run, name: str) -> Path:
-        """A log file of the run; its folder exists."""
-        path = self._containers.locate(ARTIFACTS, f"{run.artifacts}/{name}")
+    def log(self, run_id: str, name: str) -> Path:
+        """A log file of a run; its folder exists."""
+        path = self._containers.locate(ARTIFACTS, f"{artifacts(run_id)}/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def artifacts(self, run: Run) -> Path:
-        """The folder of the run's logs and artifacts; it need not exist."""
-        return self._containers.locate(ARTIFACTS, run.artifacts)
+    def artifacts(self, run_id: str) -> Path:
+        """The folder of a run's logs and artifacts; it need not exist."""
+        return self._containers.locate(ARTIFACTS, artifacts(run_id))
 
     def forget(self, run: Run) -> None:
         """Deletes what the run's process and logs left. Outputs stay, as on Azure: models may have been made of them."""
-        for folder in (self.private(run), self.artifacts(run)):
+        for folder in (self.private(run), self.artifacts(run.id)):
             shutil.rmtree(folder, ignore_errors=True)
 
     # ----------------------------------------------------------------------------------------------------- outputs
 
     def output(self, run: Run, name: str, type: str) -> tuple[Path, str]:
-        """Makes the place of an output; returns its path and its blob path. A folder exists and is empty; of a file only its
-        folder does."""
-        blob = f"azureml/{run.id}/{name}"
-        folder = self._containers.locate(self._containers.default, blob)
+        """The path and the blob path of an output."""
+        # A client looks for an output under its name and a slash, so that a file too has a folder of its own.
+        blob = f"azureml/{run.id}/{name}" + (f"/{name}" if type in FILE_TYPES else "")
+        return self.output_path(blob), blob
+
+    def make_output(self, run: Run, name: str, type: str) -> Path:
+        """The path of an output, for a step to write: a folder that exists and is empty, or a file whose folder does."""
+        path, _ = self.output(run, name, type)
+        folder = path.parent if type in FILE_TYPES else path
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        # A client looks for an output under its name and a slash, so that a file too has a folder of its own.
-        return (folder / name, f"{blob}/{name}") if type in FILE_TYPES else (folder, blob)
+        return path
 
     def output_path(self, blob: str) -> Path:
         """The path of an output's blob path."""
@@ -90,11 +94,27 @@ class Places:
             return self._locate(container, blob, uri)
         return None
 
+    def share_with(self, source: Path, uri: str) -> None:
+        """Puts an output where the user wants it too.
+
+        Raises:
+            RunFailed: the URI is of no datastore.
+        """
+        target = self.datastore_path(uri)
+        if target is None:
+            raise user_error(f"An output can't be written to {uri[:200]}; use azureml://datastores/{DEFAULT_DATASTORE}/paths/...")
+        share(source, target)
+
     def _locate(self, container: str, blob: str, uri: str) -> Path:
         try:
             return self._containers.locate(container, blob)
         except AzureError as refusal:
             raise user_error(f"The path of {uri.split('?')[0][:200]} can't be read: {refusal}") from None
+
+
+def artifacts(run_id: str) -> str:
+    """Where a run's logs and artifacts are: a blob path in the artifact container."""
+    return f"ExperimentRun/dcid.{run_id}"
 
 
 def share(source: Path, target: Path) -> None:

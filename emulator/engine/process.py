@@ -31,9 +31,7 @@ class StepProcess:
     @classmethod
     def start(cls, folder: Path, argv: Sequence[str], cwd: Path, log: Path, environment: Mapping[str, str]) -> StepProcess:
         """Starts `argv` in `cwd`; its output goes to `log`, at the end."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (CLAIM, PROCESS, RESULT):
-            (folder / name).unlink(missing_ok=True)
+        cls.forget(folder)
         write(folder / COMMAND, {"argv": list(argv), "cwd": str(cwd), "log": str(log)})
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "emulator.engine.supervisor", str(folder)],
@@ -43,6 +41,13 @@ class StepProcess:
             start_new_session=True,
         )
         return cls(folder, supervisor)
+
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Makes the folder ready for another process."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (CLAIM, PROCESS, RESULT):
+            (folder / name).unlink(missing_ok=True)
 
     @classmethod
     def adopt(cls, folder: Path) -> StepProcess | None:

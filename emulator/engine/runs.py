@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from emulator.store import Document, Store
+
+log = logging.getLogger("emulator.engine")
 
 TYPE = "run"
 NODES = uuid.UUID("6f0c1d0e-5d0a-4f0b-9a5e-1b9d4c5a7e21")  # namespace of the ids of a pipeline's children
@@ -70,7 +73,7 @@ class Run:
     description: str | None = None
     error: Document | None = None
     component: str | None = None
-    compute: str | None = None
+    compute: str = "serverless"
     nodes: int = 1
     attempt: int = 0
     hidden: bool = False
@@ -82,34 +85,48 @@ class Run:
     def is_job(self) -> bool:
         return self.parent is None
 
-    @property
-    def artifacts(self) -> str:
-        """Where its logs and artifacts are: a blob path in the artifact container."""
-        return f"ExperimentRun/dcid.{self.id}"
+
+class Tracking(Protocol):
+    """MLflow's side of the runs."""
+
+    async def create_run(
+        self, run_id: str, *, experiment: str, name: str, parent: str | None = None, tags: dict[str, str] | None = None
+    ) -> None: ...
+
+    async def finish_run(self, run_id: str, status: str) -> None: ...
 
 
 class Runs:
-    """Every run of the workspace. `listen` is called at each change of status."""
+    """Every run of the workspace, here and in MLflow. `listen` is told of each change of status.
 
-    def __init__(self, store: Store) -> None:
+    There is one object for a run, which all share: whoever changes it calls `save` or `enter`.
+    """
+
+    def __init__(self, store: Store, tracking: Tracking) -> None:
         self._store = store
+        self._tracking = tracking
+        self._runs = {run.id.lower(): run for run in map(_load, store.list(TYPE))}
         self.listen: Callable[[Run], None] = lambda run: None
 
     def find(self, id: str) -> Run | None:
-        """The run, or None."""
-        document = self._store.get(TYPE, id)
-        return None if document is None else _load(document)
+        """The run, or None. Ids are compared without case."""
+        return self._runs.get(id.lower())
 
     def jobs(self) -> list[Run]:
         """The runs without a parent, oldest first."""
-        return [run for run in map(_load, self._store.list(TYPE)) if run.is_job]
+        return [run for run in self._runs.values() if run.is_job]
 
     def children(self, id: str) -> list[Run]:
         """The direct children, oldest first."""
-        return [run for run in map(_load, self._store.list(TYPE)) if run.parent is not None and run.parent.lower() == id.lower()]
+        return [run for run in self._runs.values() if run.parent is not None and run.parent.lower() == id.lower()]
+
+    def descendants(self, id: str) -> list[Run]:
+        """Everything below the run, at any depth."""
+        return [run for child in self.children(id) for run in (child, *self.descendants(child.id))]
 
     def save(self, run: Run) -> None:
         """Writes the run."""
+        self._runs[run.id.lower()] = run
         self._store.put(TYPE, run.id, {**asdict(run), "kind": run.kind.value, "status": run.status.value})
 
     def enter(self, run: Run, status: Status, **changes: Any) -> None:
@@ -121,13 +138,24 @@ class Runs:
             run.ended = now()
         for name, value in changes.items():
             setattr(run, name, value)
+        self.listen(run)  # a log's last lines come before the status that tells a reader that they were the last
         self.save(run)
-        self.listen(run)
+
+    async def begin(self, run: Run) -> None:
+        """Makes the run's MLflow run; nothing happens when it has one."""
+        await self._tracking.create_run(run.id, experiment=run.experiment, name=run.display_name, parent=run.parent, tags=run.tags)
+
+    async def end(self, run: Run, status: Status, **changes: Any) -> None:
+        """Moves the run, and MLflow's, to its last status."""
+        try:
+            await self._tracking.finish_run(run.id, status)
+        except Exception:
+            log.exception("MLflow did not take the end of run %s", run.id)
+        self.enter(run, status, **changes)
 
     def delete(self, id: str) -> None:
-        """Forgets the run and all under it."""
-        for child in self.children(id):
-            self.delete(child.id)
+        """Forgets the run."""
+        self._runs.pop(id.lower(), None)
         self._store.delete(TYPE, id)
 
 

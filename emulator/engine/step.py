@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from emulator.engine.environment import StepEnvironment
 from emulator.engine.expressions import command_line
 from emulator.engine.failure import RunCanceled, RunFailed, system_error, user_error
 from emulator.engine.inputs import Asset, Inputs, Value
-from emulator.engine.logs import Repeater, last_line
+from emulator.engine.logs import ExecutionLog, Repeater, last_line
 from emulator.engine.places import PIPELINE_LOG, STEP_LOG, Places
 from emulator.engine.process import StepProcess
 from emulator.engine.runs import Run, Runs, Status
 
-WORK = "work"
+log = logging.getLogger("emulator.engine")
+
+WORK = "work"  # the scratch folder, which is the process's working directory
 ERROR = "error.json"
 MARK = "repeated"
 
@@ -50,7 +53,7 @@ class Steps:
         self._environment = environment
         self._processes: dict[str, StepProcess] = {}
         self._preempted: set[str] = set()
-        self._stopping = False
+        self.stopping = False
 
     async def run(self, run: Run, step: Step) -> dict[str, Value]:
         """Brings `run` to its end; returns its outputs.
@@ -63,16 +66,19 @@ class Steps:
         if run.status.is_terminal:
             return self._ended(run)
         try:
+            await self._runs.begin(run)
             await self._attempts(run, step)
         except RunFailed as failure:
-            self._runs.enter(run, Status.FAILED, error=failure.document())
-            raise
+            await self._runs.end(run, Status.FAILED, error=failure.document())
         except asyncio.CancelledError:
-            self._runs.enter(run, Status.QUEUED if self._stopping else Status.CANCELED)
+            if self.stopping:
+                self._runs.enter(run, Status.QUEUED)
+            else:
+                await self._runs.end(run, Status.CANCELED)
             raise
         except Exception:
-            self._runs.enter(run, Status.FAILED, error=system_error("The step could not be run: see the emulator's log.").document())
-            raise
+            log.exception("step %s could not be run", run.id)
+            await self._runs.end(run, Status.FAILED, error=system_error("The step could not be run; see the service's log.").document())
         return self._ended(run)
 
     async def preempt(self, run_id: str) -> bool:
@@ -87,30 +93,32 @@ class Steps:
 
     def stop(self) -> None:
         """Announces that cancellations from now on are those of a service that stops."""
-        self._stopping = True
+        self.stopping = True
 
     # ---------------------------------------------------------------------------------------------------- attempts
 
     async def _attempts(self, run: Run, step: Step) -> None:
-        adopted = StepProcess.adopt(self._places.private(run)) if run.status in (Status.RUNNING, Status.FINALIZING) else None
+        started = run.status in (Status.STARTING, Status.RUNNING, Status.FINALIZING)
+        adopted = StepProcess.adopt(self._places.private(run)) if started else None
         while True:
             if adopted is None:
+                self._clusters.require(run.compute, run.nodes)
                 self._runs.enter(run, Status.QUEUED)
-                await self._clusters.acquire(run.compute or "", run.nodes)
+                await self._clusters.acquire(run.compute, run.nodes)
             else:
-                self._clusters.seize(run.compute or "", run.nodes)
+                self._clusters.seize(run.compute, run.nodes)
             try:
                 await self._attempt(run, step, adopted)
                 return
             except Preempted:
                 adopted = None
             finally:
-                self._clusters.release(run.compute or "", run.nodes)
+                self._clusters.release(run.compute, run.nodes)
 
     async def _attempt(self, run: Run, step: Step, adopted: StepProcess | None) -> None:
-        folder, log = self._places.private(run), self._places.log(run, STEP_LOG)
-        process = adopted or await self._start(run, step, folder, log)
-        repeater = self._repeater(run, folder, log)
+        folder, log_file = self._places.private(run), self._places.log(run.id, STEP_LOG)
+        process = adopted or await self._start(run, step, folder, log_file)
+        repeater = Repeater(log_file, folder / MARK, self._repeat(run))
         self._processes[run.id] = process
         try:
             exit_code = await process.wait(repeater.look)
@@ -120,33 +128,33 @@ class Steps:
         finally:
             repeater.look(to_the_end=True)
             del self._processes[run.id]
-        if run.id in self._preempted:
-            self._preempted.discard(run.id)
-            self._say(run, f"The nodes of {run.display_name} were pre-empted; it is queued again.")
+        preempted = run.id in self._preempted
+        self._preempted.discard(run.id)
+        if preempted and exit_code != 0:
             raise Preempted
         if exit_code != 0:
-            raise self._failure(exit_code, folder, log)
+            raise _failure(exit_code, folder, log_file)
         self._runs.enter(run, Status.FINALIZING)
         self._keep_outputs(run, step)
-        self._runs.enter(run, Status.COMPLETED)
+        await self._runs.end(run, Status.COMPLETED)
 
-    async def _start(self, run: Run, step: Step, folder: Path, log: Path) -> StepProcess:
-        work = folder / WORK
+    async def _start(self, run: Run, step: Step, folder: Path, log_file: Path) -> StepProcess:
+        StepProcess.forget(folder)
         self._runs.enter(run, Status.STARTING, attempt=run.attempt + 1)
+        command, work = step.command, folder / WORK
         if not work.exists():
-            await self._bring_code(step.command.code, work)
+            await self._bring_code(command.code, work)
         (folder / ERROR).unlink(missing_ok=True)
-        outputs = {name: self._places.output(run, name, port.type) for name, port in step.command.outputs.items()}
+        outputs = {name: str(self._places.make_output(run, name, port.type)) for name, port in command.outputs.items()}
         inputs = {name: str(value.path) if isinstance(value, Asset) else value.text for name, value in step.inputs.items()}
-        argv = command_line(step.command.command, inputs, {name: str(path) for name, (path, _) in outputs.items()})
-        given = {
-            **step.command.environment,
+        variables = {
+            **command.environment,
             **step.environment,
             **{f"AZURE_ML_INPUT_{name}": value for name, value in inputs.items()},
-            **{f"AZURE_ML_OUTPUT_{name}": str(path) for name, (path, _) in outputs.items()},
+            **{f"AZURE_ML_OUTPUT_{name}": value for name, value in outputs.items()},
         }
-        environment = self._environment.make(run, folder / ERROR, given)
-        process = StepProcess.start(folder, argv, work, log, environment)
+        environment = self._environment.make(run, folder / ERROR, variables)
+        process = StepProcess.start(folder, command_line(command.command, inputs, outputs), work, log_file, environment)
         self._runs.enter(run, Status.RUNNING)
         return process
 
@@ -166,26 +174,13 @@ class Steps:
 
     # -------------------------------------------------------------------------------------------------------- end
 
-    def _failure(self, exit_code: int | None, folder: Path, log: Path) -> RunFailed:
-        if exit_code is None:
-            return system_error(
-                "The node that ran this job was lost: its process is gone and left no result. Submit the job again; a step that keeps "
-                "checkpoints in its outputs can resume from them."
-            )
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            said = json.loads((folder / ERROR).read_text())
-            return RunFailed("SystemError" if said["code"] == "SystemError" else "UserError", str(said["message"])[:2000])
-        line = last_line(log)
-        return user_error(
-            f"Execution failed. User process exited with status code {exit_code}. Please check log file '{STEP_LOG}' for error details."
-            + (f" Error: {line}" if line else "")
-        )
-
     def _keep_outputs(self, run: Run, step: Step) -> None:
         for name, port in step.command.outputs.items():
-            path, blob = self._places.output_named(run, name, port.type)
+            path, blob = self._places.output(run, name, port.type)
             if path.exists():
                 run.outputs[name] = {"type": port.type, "path": blob}
+                if port.uri is not None:
+                    self._places.share_with(path, port.uri)
 
     def _ended(self, run: Run) -> dict[str, Value]:
         if run.status is Status.FAILED and run.error is not None:
@@ -194,11 +189,24 @@ class Steps:
             raise RunCanceled(f"{run.display_name} was canceled.")
         return {name: Asset(self._places.output_path(kept["path"])) for name, kept in run.outputs.items()}
 
-    # -------------------------------------------------------------------------------------------------------- log
+    def _repeat(self, run: Run) -> Callable[[list[str]], None]:
+        if run.is_job:
+            return lambda lines: None
+        job_log = ExecutionLog(self._places.log(run.root, PIPELINE_LOG))
+        return lambda lines: job_log.lines([f"[{run.display_name}] {line}" for line in lines])
 
-    def _repeater(self, run: Run, folder: Path, log: Path) -> Repeater:
-        def hand_on(lines: list[str]) -> None:
-            if not run.is_job:
-                self._pipeline_log(run).lines([f"[{run.display_name}] {line}" for line in lines])
 
-        return Repeater(log, folder / MARK, hand_on)
+def _failure(exit_code: int | None, folder: Path, log_file: Path) -> RunFailed:
+    if exit_code is None:
+        return system_error(
+            "The node that ran this job was lost: its process is gone and left no result. Submit the job again, or resume it from its "
+            "checkpoints where it keeps any."
+        )
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        said = json.loads((folder / ERROR).read_text())
+        return RunFailed("SystemError" if said["code"] == "SystemError" else "UserError", str(said["message"])[:2000])
+    line = last_line(log_file)
+    return user_error(
+        f"Execution failed. User process exited with status code {exit_code}. Please check log file '{STEP_LOG}' for error details."
+        + (f" Error: {line}" if line else "")
+    )

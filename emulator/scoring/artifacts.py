@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -43,11 +44,16 @@ class RegistrySource(Protocol):
 
 @dataclass(frozen=True)
 class Artifact:
-    """An asset version and the folder or file that it is."""
+    """An asset version. `locate` gives its folder or file; it may write it first, so call it off the event loop.
+
+    Raises (locate):
+        Exception: the files cannot be had; the message says why.
+    """
 
     name: str
     version: str
-    path: Path
+    uri: str
+    locate: Callable[[], Path]
 
 
 class Artifacts:
@@ -95,7 +101,9 @@ class Artifacts:
         document = self._assets.find(kind, name, version)
         if document is None:
             raise errors.asset_not_found("Model" if kind == "models" else "Code", name, version)
-        return Artifact(name, version, self._path(str(document["properties"].get(uri))))
+        where = str(document["properties"].get(uri))
+        path = self._path(where)
+        return Artifact(name, version, where, lambda: path)
 
     def _path(self, uri: str) -> Path:
         if found := DATASTORE_PATH.fullmatch(uri):
