@@ -1,1 +1,1 @@
-"""What `make demo` needs besides the project itself: a real, free data set in the schema of the trainer."""
+"""The main job once, from nothing, on this machine: `make demo`."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from emulator.arm import app as arm
-from emulator.arm import asset_routes, computes, datastores
+from emulator.arm import asset_routes, computes, datastores, jobs
 from emulator.arm.assets import Assets
 from emulator.arm.computes import Computes
 from emulator.arm.datastores import Datastores
+from emulator.arm.deployments import Deployments
+from emulator.arm.endpoints import Endpoints
 from emulator.arm.quota import Quota
 from emulator.arm.uris import Uris
 from emulator.blob.containers import Containers
 from emulator.blob.service import BlobService
 from emulator.dataplane import app as dataplane
-from emulator.dataplane import discovery
+from emulator.dataplane import discovery, history, history_artifacts
 from emulator.dataplane.mlflow import MlflowRoute, Tracking
+from emulator.engine.build import engine
+from emulator.environment import environment
 from emulator.hosts import Service
 from emulator.identity import authority
 from emulator.identity.tokens import Tokens
@@ -22,6 +26,9 @@ from emulator.operations import Operations
 from emulator.registry import service as registry
 from emulator.registry.catalog import Catalog
 from emulator.routing import AzureRouter
+from emulator.scoring.artifacts import Artifacts
+from emulator.scoring.fleet import Fleet
+from emulator.scoring.front_door import FrontDoor
 from emulator.server import Server
 from emulator.store import Store
 
@@ -42,10 +49,42 @@ class Azure:
         def has_output(job: str, output: str) -> bool:
             return containers.locate(containers.default, f"azureml/{job}/{output}").exists()
 
-        assets = Assets(installation, self.store, Uris(installation, has_output).expand)
+        uris = Uris(installation, has_output)
+        assets = Assets(installation, self.store, uris.expand)
+        self.engine = engine(
+            installation,
+            self.store,
+            tokens=tokens,
+            tracking=tracking,
+            containers=containers,
+            uris=uris,
+            assets=assets,
+            registry=catalog,
+            computes=clusters,
+            network=environment(installation, port),
+        )
         stores = Datastores(installation, containers, self.store)
-        resources = [*computes.routes(clusters, quota), *asset_routes.routes(assets), *datastores.routes(stores)]
-        data = [*discovery.routes(installation, tokens)]
+        fleet = Fleet(installation.state / "serving", self.store)
+        artifacts = Artifacts(assets, catalog, stores.locate, containers.locate)
+        endpoints = Endpoints(installation, self.store, self.operations, fleet)
+        self.deployments = Deployments(
+            installation, self.store, self.operations, endpoints, fleet, artifacts, quota.require_serving
+        )
+        quota.count(self.deployments.cores_in_use)
+        resources = [
+            *computes.routes(clusters, quota),
+            *asset_routes.routes(assets),
+            *datastores.routes(stores),
+            *endpoint_routes.routes(endpoints, self.deployments),
+        ]
+        resources += jobs.routes(jobs.Jobs(installation, self.engine, self.operations), tokens)
+        runs = history.History(installation, self.engine)
+        artifacts = history_artifacts.Artifacts(installation, runs)
+        data = [
+            *discovery.routes(installation, tokens),
+            *history.routes(runs, tokens),
+            *history_artifacts.routes(artifacts, runs, tokens),
+        ]
         self.server = Server(
             installation,
             {
@@ -53,6 +92,7 @@ class Azure:
                 Service.ARM: arm.app(installation, tokens, self.operations, resources),
                 Service.DATAPLANE: dataplane.app(MlflowRoute(tracking, tokens, installation), data),
                 Service.BLOB: BlobService(installation, tokens, containers, self.store),
+                Service.SCORING: FrontDoor(installation, tokens, fleet, endpoints.find, self.deployments.find),
                 Service.REGISTRY: AzureRouter(registry.routes(catalog, tokens)),
             },
         )
@@ -60,8 +100,12 @@ class Azure:
     async def start(self) -> None:
         """Picks up what an earlier process of the same state folder left."""
         self.operations.abandon_unfinished()
+        await self.deployments.start()
+        await self.engine.start()
 
     async def stop(self) -> None:
         """Ends everything that was started."""
         await self.operations.close()
+        await self.deployments.stop()
+        await self.engine.stop()
         self.store.close()

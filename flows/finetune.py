@@ -6,6 +6,8 @@ by the reaper when nobody was left to run a hook. Never in a `finally`, which al
 rescheduled.
 """
 
+# ruff: noqa: B008 - the groups' defaults are the form's, and the groups are immutable.
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -125,9 +127,14 @@ def finetune(
                 run_logger().warning("%s\nSubmitting a successor.", preempted)
 
         review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
-        made: dict[str, Any] = dict(
-            base_model=foundation, compute=cluster, dataset=data, job=finished, review=review, seconds=clock.seconds
-        )
+        made: dict[str, Any] = {
+            "base_model": foundation,
+            "compute": cluster,
+            "dataset": data,
+            "job": finished,
+            "review": review,
+            "seconds": clock.seconds,
+        }
         if not review.accepted:
             clock.settle()
             return _end(
@@ -158,7 +165,8 @@ def load_workspace(name: str) -> AzureMLWorkspace:
         return AzureMLWorkspace.load(name)  # type: ignore[return-value]
     except ValueError as error:
         raise Refused(
-            f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of `prefect block ls`. ({error})"
+            f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of "
+            f"`prefect block ls`. ({error})"
         ) from error
 
 

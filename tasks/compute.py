@@ -19,6 +19,7 @@ from tasks.models import FoundationModel
 from tasks.quota import Quota, Shortage, quota_of
 from tasks.skus import Sku, find_sku, require_can_finetune, require_can_serve
 from tasks.stage import run_logger, stage
+from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import AmlCompute
@@ -133,13 +134,13 @@ def validate_compute(
     if cluster is None:
         cluster = _create(workspace, choice, sku, tiers)
     cluster = _wait_until_provisioned(workspace, cluster)
-    run_logger().info("Cluster %s: %s, %d GPU a node, %s.", cluster.name, sku.name, sku.gpus, cluster.tier)
+    run_logger().info("Cluster %s: %s, %d GPU a node, %s.", cluster.name, sku.name, sku.gpus, _tier(cluster))
     return ValidatedCompute(
         cluster=choice.cluster,
         size=sku.name,
         gpus_per_node=sku.gpus,
         max_nodes=max_nodes,
-        tier=str(cluster.tier),
+        tier=_tier(cluster),
         created=created,
         rule=rule,
         instance_type=instance_type or "",
@@ -155,9 +156,9 @@ def _find_cluster(workspace: AzureMLWorkspace, name: str) -> AmlCompute | None:
         if lists_as_missing(error):
             return None
         raise
-    if str(found.type).lower() != "amlcompute":
-        raise Refused(f"Compute {name} is no cluster but a {found.type}. Set compute.cluster to a cluster.")
-    if str(found.provisioning_state).lower() == "failed":
+    if word(found.type).lower() != "amlcompute":
+        raise Refused(f"Compute {name} is no cluster but a {word(found.type)}. Set compute.cluster to a cluster.")
+    if word(found.provisioning_state).lower() == "failed":
         raise Refused(
             f"Provisioning of cluster {name} failed ({found.provisioning_errors or 'no error named'}). Delete it or set "
             "compute.cluster to another."
@@ -232,7 +233,7 @@ def _tiers(
 
 
 def _tier(cluster: AmlCompute) -> Tier:
-    return "low_priority" if "low" in str(cluster.tier).lower() else "dedicated"
+    return "low_priority" if "low" in word(cluster.tier).lower() else "dedicated"
 
 
 def _serving(
@@ -285,15 +286,15 @@ def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, t
 def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) -> AmlCompute:
     """Waits for a cluster that this or another run is creating."""
     deadline = time.monotonic() + CREATION_DEADLINE_SECONDS
-    while str(cluster.provisioning_state).lower() in ("creating", "updating"):
+    while word(cluster.provisioning_state).lower() in ("creating", "updating"):
         if time.monotonic() > deadline:
             raise Refused(
-                f"Cluster {cluster.name} has been {cluster.provisioning_state} for half an hour. Delete it, or name another."
+                f"Cluster {cluster.name} has been {word(cluster.provisioning_state)} for half an hour. Delete it, or name another."
             )
         time.sleep(PROVISIONING_POLL_SECONDS)
         cluster = _find_cluster(workspace, str(cluster.name)) or cluster
-    if str(cluster.provisioning_state).lower() != "succeeded":
+    if word(cluster.provisioning_state).lower() != "succeeded":
         raise Refused(
-            f"Cluster {cluster.name} is {cluster.provisioning_state}, not ready. Name another, or run again later."
+            f"Cluster {cluster.name} is {word(cluster.provisioning_state)}, not ready. Name another, or run again later."
         )
     return cluster

@@ -16,6 +16,7 @@ from tasks.form import Group, at
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames
 from tasks.registration import RegisteredModel
 from tasks.stage import run_logger, stage
+from tasks.states import word
 from tasks.teardown import TeardownPolicy, delete_endpoint
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def create_endpoint(
     found = _settled(workspace, name)
     _refuse_foreign(found, name, names)
     if found is not None and _state(found) != "succeeded":
-        run_logger().warning("Endpoint %s is %s: making it anew.", name, found.provisioning_state)
+        run_logger().warning("Endpoint %s is %s: making it anew.", name, _state(found))
         delete_endpoint(workspace, name)
         found = None
     if found is None:
@@ -261,4 +262,4 @@ def _give_traffic(workspace: AzureMLWorkspace, name: str) -> None:
 
 
 def _state(resource: OnlineEndpoint | OnlineDeployment) -> str:
-    return str(resource.provisioning_state or "").lower()
+    return word(resource.provisioning_state).lower()

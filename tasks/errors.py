@@ -192,9 +192,14 @@ def _read_azure_core(error: BaseException) -> Fault | None:
     if isinstance(error, core.HttpResponseError) and not isinstance(error, core.IncompleteReadError):
         status = error.status_code
         code, message = _code_and_message(error)
-        kind = kind_of(status, f"{code or ''}: {message}" if code else message)
-        if isinstance(error, core.ClientAuthenticationError):
-            kind = Kind.AUTH
+        kind = kind_of(status, f"{code}: {message}" if code else message)
+        for raised_as, meant in (
+            (core.ClientAuthenticationError, Kind.AUTH),
+            (core.ResourceNotFoundError, Kind.NOT_FOUND),
+            (core.ResourceExistsError, Kind.CONFLICT),
+        ):
+            if isinstance(error, raised_as):
+                kind = meant
         return Fault(kind, message, status, code, _retry_after(error))
     if isinstance(error, core.ServiceRequestError | core.ServiceResponseError | core.IncompleteReadError):
         return Fault(Kind.TRANSIENT, _one_line(error))

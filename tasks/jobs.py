@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from blocks import AzureMLWorkspace
 from tasks.errors import lists_as_missing
 from tasks.naming import RunNames
+from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Job
@@ -49,7 +50,7 @@ def attempts(workspace: AzureMLWorkspace, names: RunNames) -> list[Job]:
         if job is None:
             break
         found.append(job)
-        if job.status not in ENDED_BADLY:
+        if word(job.status) not in ENDED_BADLY:
             break
     return found
 

@@ -17,6 +17,7 @@ from tasks.errors import Refused, lists_as_missing
 from tasks.form import Group, at
 from tasks.skus import MinimumSpec
 from tasks.stage import run_logger, stage
+from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Model
@@ -108,7 +109,7 @@ def describe(model: Model) -> FoundationModel:
         finetune_minimum=MinimumSpec.parse(facts.get("finetuneminskuspec")),
         inference_minimum=MinimumSpec.parse(facts.get("inferenceminskuspec")),
         defaults=literal_mapping(facts.get("modelspecificdefaults")),
-        archived=str(facts.get("isarchived", False)).lower() == "true" or str(model.stage or "").lower() == "archived",
+        archived=str(facts.get("isarchived", False)).lower() == "true" or word(model.stage).lower() == "archived",
         dates=_dates(facts),
     )
 

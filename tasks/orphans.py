@@ -15,6 +15,7 @@ from uuid import UUID
 from blocks import AzureMLWorkspace
 from tasks.jobs import ENDED
 from tasks.naming import run_id_of
+from tasks.states import word
 from tasks.teardown import EXPIRES_TAG, KEEP_TAG
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def leftovers(workspace: AzureMLWorkspace) -> Iterator[Leftover]:
         created = _job_created(job)
         if created is not None and created < oldest:
             return
-        if job.status not in ENDED and (run_id := run_id_of(job.tags)):
+        if word(job.status) not in ENDED and (run_id := run_id_of(job.tags)):
             yield Leftover("job", str(job.name), run_id, created, job.tags or {})
 
 

@@ -21,6 +21,7 @@ from tasks.models import FoundationModel
 from tasks.naming import RunNames, dataset_word
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
 from tasks.stage import run_logger, stage
+from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Component, Job, PipelineJob
@@ -118,12 +119,12 @@ def submit_pipeline(
         JobFailed: the run has had as many jobs as it may.
     """
     found = attempts(workspace, names)
-    if found and found[-1].status not in (*ENDED_BADLY, CANCELLING):
-        run_logger().info("Job %s is there already (%s): taking it over.", found[-1].name, found[-1].status)
+    if found and word(found[-1].status) not in (*ENDED_BADLY, CANCELLING):
+        run_logger().info("Job %s is there already (%s): taking it over.", found[-1].name, word(found[-1].status))
         return _describe(found[-1], len(found), adopted=True, parameters=[])
     if len(found) >= choice.max_attempts:
         raise JobFailed(
-            f"Job {found[-1].name} ended as {found[-1].status}, and the run may submit no more than {choice.max_attempts} "
+            f"Job {found[-1].name} ended as {word(found[-1].status)}, and the run may submit no more than {choice.max_attempts} "
             f"(pipeline.max_attempts). See {studio_url(found[-1])}."
         )
     component = _component(workspace, choice)

@@ -20,6 +20,7 @@ from tasks.form import Group, at
 from tasks.jobs import CANCELLING, ENDED, attempts, find_job
 from tasks.naming import RunNames, run_id_of
 from tasks.stage import retried, run_logger, stage
+from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import OnlineEndpoint
@@ -105,7 +106,7 @@ def release(workspace: AzureMLWorkspace, run_id: UUID, job_key: str | None = Non
 
 @retried
 def _cancel_jobs(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    running = [str(job.name) for job in attempts(workspace, names) if job.status not in ENDED]
+    running = [str(job.name) for job in attempts(workspace, names) if word(job.status) not in ENDED]
     for name in running:
         cancel_job(workspace, name, log)
     return running
@@ -117,15 +118,15 @@ def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
     asked = False
     while True:
         job = find_job(workspace, name)
-        if job is None or job.status in ENDED:
+        if job is None or word(job.status) in ENDED:
             return
-        if not asked and job.status != CANCELLING:
-            log.info("Cancelling job %s (%s).", name, job.status)
+        if not asked and word(job.status) != CANCELLING:
+            log.info("Cancelling job %s (%s).", name, word(job.status))
             workspace.client().jobs.begin_cancel(name)
             asked = True
         if time.monotonic() > deadline:
             raise AzureFailure(
-                Fault(Kind.PERMANENT, f"half an hour later it is still {job.status}"), f"cancelling job {name}"
+                Fault(Kind.PERMANENT, f"half an hour later it is still {word(job.status)}"), f"cancelling job {name}"
             )
         time.sleep(GONE_POLL_SECONDS)
 

@@ -6,6 +6,7 @@ of its own, which knows nothing of the block and ends in a browser window.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ class Tracking:
         host, _, route = tracking_uri.removeprefix("azureml://").partition("/")
         self._workspace = workspace
         self._host = f"https://{host}"
-        self._scope = route.partition("?")[0].removeprefix("mlflow/v1.0")
+        self._scope = re.sub(r"^mlflow/v[0-9.]+", "", route.partition("?")[0])
 
     def run(self, run_id: str) -> TrackedRun:
         """The run's state and last metrics; one request."""

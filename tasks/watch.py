@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from blocks import AzureMLWorkspace
 from tasks.jobs import ENDED
 from tasks.stage import run_logger
+from tasks.states import word
 from tasks.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class JobWatch:
         return requests, changed
 
     def _look_at_state(self) -> bool:
-        status = str(self.workspace.client().jobs.get(self.job).status)
+        status = word(self.workspace.client().jobs.get(self.job).status)
         if status == self.status:
             return False
         self.status = status
@@ -128,7 +129,7 @@ class JobWatch:
             if child is None or child.name in (None, parent):
                 continue
             self._parents.add(parent)
-            step = Step(run_id=str(child.name), name=str(child.display_name or child.name), status=str(child.status))
+            step = Step(run_id=str(child.name), name=str(child.display_name or child.name), status=word(child.status))
             found.append(step)
             if step.run_id not in self._childless:
                 below, more = self._below(step.run_id)

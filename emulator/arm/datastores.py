@@ -67,7 +67,11 @@ class Datastores:
             ("workspacefilestore", "AzureFile", containers.file_share),
         ):
             if store.get(TYPE, name) is None:
-                store.put(TYPE, name, {"name": name, "kind": kind, "container": container, "created": CREATED, "builtin": True})
+                store.put(
+                    TYPE,
+                    name,
+                    {"name": name, "kind": kind, "container": container, "created": CREATED, "builtin": True},
+                )
 
     def get(self, name: str) -> Document:
         """The datastore as ARM shows it.
@@ -88,9 +92,13 @@ class Datastores:
             AzureError: 400, a bad name, another account or no such container; 409, the name is one of the workspace's own.
         """
         if not NAME.fullmatch(name):
-            raise errors.request_invalid(f"Datastore name {name[:64]} is invalid: letters, digits and underscores only.")
+            raise errors.request_invalid(
+                f"Datastore name {name[:64]} is invalid: letters, digits and underscores only."
+            )
         if properties.account.lower() != self._installation.storage_account:
-            raise errors.bad_request(f"Storage account {properties.account[:64]} is not reachable; only the workspace's own is.")
+            raise errors.bad_request(
+                f"Storage account {properties.account[:64]} is not reachable; only the workspace's own is."
+            )
         self._containers.folder(properties.container)
         kept = self._store.get(TYPE, name)
         if kept is not None and kept.get("builtin"):

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from emulator import errors
-from emulator.identity.tokens import Tokens
 from emulator.installation import PROVIDER, Installation
 from emulator.operations import Kind, Operations
 from emulator.scoring import keys
@@ -65,7 +64,6 @@ class Endpoints:
         installation: Installation,
         store: Store,
         operations: Operations,
-        tokens: Tokens,
         fleet: Fleet,
         *,
         limit: int = LIMIT,
@@ -73,7 +71,6 @@ class Endpoints:
         self._installation = installation
         self._store = store
         self._operations = operations
-        self._tokens = tokens
         self._fleet = fleet
         self._limit = limit
 
@@ -152,9 +149,11 @@ class Endpoints:
 
         return self._operations.start(Kind.ENDPOINT, remove)
 
-    def set_traffic(self, name: str, traffic: dict[str, int]) -> None:
-        """Divides the traffic anew, as when a deployment goes."""
-        self._change(name, traffic=traffic)
+    def drop_from(self, name: str, split: Literal["traffic", "mirrorTraffic"], deployment: str) -> None:
+        """Takes a deployment that is gone out of the endpoint's traffic."""
+        kept = self._store.get(TYPE, name)
+        if kept is not None:
+            self._change(name, **{split: {key: share for key, share in kept[split].items() if key != deployment}})
 
     # ------------------------------------------------------------------------------------------------- credentials
 
@@ -191,7 +190,7 @@ class Endpoints:
             raise errors.bad_request(f"Getting a token is not allowed: the endpoint's auth mode is {kept['authMode']}.")
         now = int(time.time())
         return {
-            "accessToken": keys.issue_token(self._tokens, kept["name"]),
+            "accessToken": keys.issue_token(kept),
             "tokenType": "Bearer",
             "expiryTimeUtc": now + keys.TOKEN_SECONDS,
             "refreshAfterTimeUtc": now + keys.TOKEN_SECONDS // 2,
@@ -229,7 +228,10 @@ class Endpoints:
             answer = {key: value for key, value in answer.items() if key not in ("location", "identity")}
             answer["systemData"] = {"lastModifiedAt": kept["modified"]}
             answer["properties"]["properties"].pop("azureml.onlineendpointid", None)
-        return answer, {**headers, "Location": f"https://management.azure.com{self._id(kept)}?api-version=2022-02-01-preview"}
+        return answer, {
+            **headers,
+            "Location": f"https://management.azure.com{self._id(kept)}?api-version=2022-02-01-preview",
+        }
 
     def _traffic(self, endpoint: str, traffic: dict[str, int] | None, *, whole: bool) -> dict[str, int]:
         names = {kept["name"].lower(): kept["name"] for kept in self._store.list(DEPLOYMENT, f"{endpoint}/")}
@@ -241,7 +243,9 @@ class Endpoints:
                 raise errors.traffic(f"The percentage of deployment {name} is {percent}, which is out of range.")
             divided[names[name.lower()]] = percent
         if whole and sum(divided.values()) not in (0, 100):
-            raise errors.traffic(f"The traffic percentages must add up to 0 or 100; they add up to {sum(divided.values())}.")
+            raise errors.traffic(
+                f"The traffic percentages must add up to 0 or 100; they add up to {sum(divided.values())}."
+            )
         return divided
 
     def _change(self, name: str, **changes: Any) -> None:

@@ -69,7 +69,14 @@ class Blobs:
         return blob
 
     def commit(
-        self, container: str, name: str, upload: Upload, *, content_type: str, metadata: Mapping[str, str], overwrite: bool
+        self,
+        container: str,
+        name: str,
+        upload: Upload,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        overwrite: bool,
     ) -> Blob:
         """Moves what was uploaded into its place, in one step.
 
@@ -92,7 +99,9 @@ class Blobs:
             raise errors.blob_path_is_folder() from None
         except (IsADirectoryError, NotADirectoryError):
             raise errors.blob_path_is_folder() from None
-        self._record(container, name, path, {"contentType": content_type, "md5": upload.md5, "metadata": dict(metadata)})
+        self._record(
+            container, name, path, {"contentType": content_type, "md5": upload.md5, "metadata": dict(metadata)}
+        )
         return self.get(container, name)
 
     def set_metadata(self, container: str, name: str, metadata: Mapping[str, str]) -> Blob:

@@ -65,7 +65,9 @@ class Containers:
         if blob.endswith("/"):
             segments.pop()
         if blob and not self._sound(blob, segments):
-            raise errors.invalid_uri("The blob's name has an empty, a dotted or an overlong part, or a character that no blob may have.")
+            raise errors.invalid_uri(
+                "The blob's name has an empty, a dotted or an overlong part, or a character that no blob may have."
+            )
         path = folder.joinpath(*segments)
         if not path.resolve().is_relative_to(folder.resolve()):
             raise errors.invalid_uri("The blob's path leaves its container.")
@@ -77,5 +79,8 @@ class Containers:
             len(blob) <= NAME_LIMIT
             and "\\" not in blob
             and not any(ord(character) < 0x20 or character == "\x7f" for character in blob)
-            and all(part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= SEGMENT_LIMIT for part in segments)
+            and all(
+                part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= SEGMENT_LIMIT
+                for part in segments
+            )
         )

@@ -28,7 +28,9 @@ def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
         if not METADATA_NAME.fullmatch(name):
             raise errors.invalid_metadata(name)
     if sum(len(name) + len(value) for name, value in found.items()) > METADATA_LIMIT:
-        raise errors.blob(400, "MetadataTooLarge", "The size of the specified metadata exceeds the maximum size permitted.")
+        raise errors.blob(
+            400, "MetadataTooLarge", "The size of the specified metadata exceeds the maximum size permitted."
+        )
     return found
 
 

@@ -56,7 +56,9 @@ def page(folder: Path, query: Query) -> Page:
     )
 
 
-def blobs_xml(endpoint: str, container: str, query: Query, found: Page, blobs: Sequence[Blob], *, metadata: bool) -> str:
+def blobs_xml(
+    endpoint: str, container: str, query: Query, found: Page, blobs: Sequence[Blob], *, metadata: bool
+) -> str:
     """The answer to a listing of a container."""
     lines = [
         f'{HEAD}<EnumerationResults ServiceEndpoint="{escape(endpoint)}" ContainerName="{escape(container)}">',
@@ -123,7 +125,10 @@ def _blob(blob: Blob, metadata: bool) -> str:
 
 def _name(name: str) -> str:
     # XML cannot hold every character that a file's name can.
-    if all(character >= " " and character not in "\ufffe\uffff" and not "\ud800" <= character <= "\udfff" for character in name):
+    if all(
+        character >= " " and character not in "\ufffe\uffff" and not "\ud800" <= character <= "\udfff"
+        for character in name
+    ):
         return _element("Name", name)
     return f'<Name Encoded="true">{quote(os.fsencode(name))}</Name>'
 

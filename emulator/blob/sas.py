@@ -56,11 +56,21 @@ def account_sas(installation: Installation, *, permissions: str = "rcuwdl", seco
 
     The fields are those that a datastore's listSecrets gives on Azure.
     """
-    fields = {"sv": VERSION, "ss": "bf", "srt": "co", "sp": permissions, "st": _stamp(-300), "se": _stamp(seconds), "spr": "https"}
+    fields = {
+        "sv": VERSION,
+        "ss": "bf",
+        "srt": "co",
+        "sp": permissions,
+        "st": _stamp(-300),
+        "se": _stamp(seconds),
+        "spr": "https",
+    }
     return urlencode({**fields, "sig": _sign(installation, _account_string(installation, fields))})
 
 
-def blob_sas(installation: Installation, container: str, blob: str, *, permissions: str = "r", seconds: float = 3600) -> str:
+def blob_sas(
+    installation: Installation, container: str, blob: str, *, permissions: str = "r", seconds: float = 3600
+) -> str:
     """A query string that opens one blob for `seconds`."""
     return _service_sas(installation, container, blob, permissions, seconds)
 
@@ -70,7 +80,9 @@ def container_sas(installation: Installation, container: str, *, permissions: st
     return _service_sas(installation, container, None, permissions, seconds)
 
 
-def blob_url(installation: Installation, container: str, blob: str, *, permissions: str = "r", seconds: float = 3600) -> str:
+def blob_url(
+    installation: Installation, container: str, blob: str, *, permissions: str = "r", seconds: float = 3600
+) -> str:
     """A blob's address with the signature that opens it, as Azure hands out log files and artifacts."""
     sas = blob_sas(installation, container, blob, permissions=permissions, seconds=seconds)
     return f"https://{installation.blob_host}/{container}/{quote(blob)}?{sas}"
@@ -116,7 +128,9 @@ def _service_sas(installation: Installation, container: str, blob: str | None, p
 
 
 def _account_string(installation: Installation, fields: Mapping[str, str]) -> str:
-    return "".join(f"{line}\n" for line in (installation.storage_account, *(fields.get(name, "") for name in ACCOUNT_FIELDS)))
+    return "".join(
+        f"{line}\n" for line in (installation.storage_account, *(fields.get(name, "") for name in ACCOUNT_FIELDS))
+    )
 
 
 def _blob_string(installation: Installation, container: str, blob: str, fields: Mapping[str, str]) -> str:

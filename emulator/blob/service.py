@@ -89,7 +89,11 @@ class BlobService:
         method = "GET" if request.method == "HEAD" else request.method
         known = self._operations.get((method, level, query.get("comp", "")))
         if known is None:
-            raise errors.invalid_query("comp") if "comp" in query and method in ("GET", "PUT") else errors.unsupported_verb()
+            raise (
+                errors.invalid_query("comp")
+                if "comp" in query and method in ("GET", "PUT")
+                else errors.unsupported_verb()
+            )
         need, handler = known
         address = request.client.host if request.client else ""
         caller = Caller(query, request.headers.get("authorization", ""), address)
@@ -105,7 +109,11 @@ class BlobService:
 
     async def _container(self, request: Request, target: Target) -> Response:
         modified = self._containers.folder(target.container).stat().st_mtime_ns
-        properties = {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available", "x-ms-has-immutability-policy": "false"}
+        properties = {
+            "x-ms-lease-status": "unlocked",
+            "x-ms-lease-state": "available",
+            "x-ms-has-immutability-policy": "false",
+        }
         return _empty(200, {"ETag": f'"0x{modified:X}"', "Last-Modified": http_date(modified), **properties})
 
     async def _create_container(self, request: Request, target: Target) -> Response:
@@ -118,7 +126,10 @@ class BlobService:
         folder = self._containers.folder(target.container)
         given = request.query_params
         query = listing.Query(
-            given.get("prefix", ""), given.get("delimiter", ""), given.get("marker", ""), _limit(given.get("maxresults"))
+            given.get("prefix", ""),
+            given.get("delimiter", ""),
+            given.get("marker", ""),
+            _limit(given.get("maxresults")),
         )
         page = await asyncio.to_thread(listing.page, folder, query)
         blobs = [blob for name in page.names if (blob := self._blobs.find(target.container, name)) is not None]
@@ -156,7 +167,9 @@ class BlobService:
             raise errors.invalid_header("x-ms-blob-type", kind)
         metadata = blob_headers.metadata_of(request.headers)
         self._require_writable(request, target)
-        upload = await self._uploads.receive(_body(request, PUT_LIMIT), limit=PUT_LIMIT, md5=request.headers.get("content-md5"))
+        upload = await self._uploads.receive(
+            _body(request, PUT_LIMIT), limit=PUT_LIMIT, md5=request.headers.get("content-md5")
+        )
         try:
             blob = self._blobs.commit(
                 target.container,
@@ -250,7 +263,11 @@ def _block_list(raw: bytes) -> list[str]:
         root = ElementTree.fromstring(raw)
     except (ElementTree.ParseError, ValueError, LookupError):
         raise errors.invalid_xml() from None
-    if root.tag != "BlockList" or len(root) > BLOCK_COUNT or any(item.tag not in ("Latest", "Uncommitted") for item in root):
+    if (
+        root.tag != "BlockList"
+        or len(root) > BLOCK_COUNT
+        or any(item.tag not in ("Latest", "Uncommitted") for item in root)
+    ):
         raise errors.invalid_block_list()
     blocks = [(item.text or "").strip() for item in root]
     for block in blocks:

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -70,8 +69,9 @@ def quieten_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    warnings.simplefilter("ignore", FutureWarning)
-    warnings.filterwarnings("ignore", message=".*type hints", module="mlflow")
+    # Warnings of libraries address whoever calls them, not whoever submitted the job.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
     for noisy in ("urllib3", "mlflow", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLUSH_SECONDS = 30.0
+# Whoever stops a step expects it to end.
+FLUSH_SECONDS_AFTER_FAILURE = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +57,12 @@ class MetricLog:
             self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._runs:
             self._queue.put(None)
-            self._thread.join(FLUSH_SECONDS)
+            self._thread.join(FLUSH_SECONDS if error is None else FLUSH_SECONDS_AFTER_FAILURE)
             if self._thread.is_alive():
-                logger.warning(
-                    "The last metrics did not reach MLflow within %.0f s; going on without them.", FLUSH_SECONDS
-                )
+                logger.warning("The last metrics did not reach MLflow in time; going on without them.")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Takes metrics for `step`; returns at once."""

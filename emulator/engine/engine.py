@@ -7,9 +7,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from emulator.engine.clusters import Clusters
 from emulator.engine.components import Components
 from emulator.engine.definitions import Command, Graph, Port, mapping, node_count, read_bindings, read_environment, read_outputs
 from emulator.engine.definitions import text as literal
+from emulator.engine.expressions import ANY
 from emulator.engine.failure import RunCanceled, RunFailed, system_error, user_error
 from emulator.engine.graph import Graphs, Scope, compute_name
 from emulator.engine.logs import ExecutionLog
@@ -28,11 +30,14 @@ DEFAULT_EXPERIMENT = "Default"
 class Engine:
     """Runs jobs in the server's event loop; only the steps' own processes are elsewhere."""
 
-    def __init__(self, store: Store, runs: Runs, places: Places, components: Components, steps: Steps, graphs: Graphs) -> None:
+    def __init__(
+        self, store: Store, runs: Runs, places: Places, components: Components, clusters: Clusters, steps: Steps, graphs: Graphs
+    ) -> None:
         self.runs = runs
         self.places = places
         self._store = store
         self._components = components
+        self._clusters = clusters
         self._steps = steps
         self._graphs = graphs
         self._jobs: dict[str, asyncio.Task[None]] = {}
@@ -49,10 +54,11 @@ class Engine:
             RunFailed: the job can't run as it is.
         """
         kind = RunKind.PIPELINE if properties["jobType"] == "Pipeline" else RunKind.COMMAND
+        compute = compute_name(str(properties.get("computeId") or "serverless"))
         if kind is RunKind.PIPELINE:
-            self._components.graph(properties)
+            self._require_computes(self._components.graph(properties))
         else:
-            _command(properties)
+            self._clusters.require(compute, int(_command(properties).nodes))
         run = Run(
             id=name,
             root=name,
@@ -62,7 +68,7 @@ class Engine:
             created=now(),
             description=properties.get("description"),
             hidden=bool(properties.get("isArchived")),
-            compute=compute_name(str(properties.get("computeId") or "serverless")),
+            compute=compute,
             tags={key: str(value) for key, value in mapping(properties.get("tags"), "tags").items()},
             properties={key: str(value) for key, value in mapping(properties.get("properties"), "properties").items()},
         )
@@ -133,6 +139,13 @@ class Engine:
         except Exception:
             log.exception("job %s could not be run", run.id)
             await self.runs.end(run, Status.FAILED, error=system_error("The job could not be run; see the service's log.").document())
+
+    def _require_computes(self, graph: Graph) -> None:
+        """Refuses a pipeline that names a cluster that is not there. What an input names is looked up when the step runs."""
+        named = [graph.compute, *(node.compute for node in graph.nodes.values())]
+        for text in named:
+            if text is not None and not ANY.search(text):
+                self._clusters.require(compute_name(text), 1)
 
     async def _pipeline(self, run: Run, properties: Mapping[str, Any]) -> None:
         if run.status is Status.NOT_STARTED:

@@ -23,7 +23,7 @@ class ExecutionLog:
     def lines(self, lines: list[str]) -> None:
         """Writes lines as they are."""
         if lines:
-            with open(self._path, "a", encoding="utf-8") as file:
+            with open(self._path, "a", encoding="utf-8", errors="replace") as file:
                 file.write("".join(f"{line}\n" for line in lines))
 
 

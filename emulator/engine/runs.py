@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -112,6 +112,10 @@ class Runs:
         """The run, or None. Ids are compared without case."""
         return self._runs.get(id.lower())
 
+    def all(self) -> list[Run]:
+        """Every run, oldest first."""
+        return list(self._runs.values())
+
     def jobs(self) -> list[Run]:
         """The runs without a parent, oldest first."""
         return [run for run in self._runs.values() if run.is_job]
@@ -128,6 +132,24 @@ class Runs:
         """Writes the run."""
         self._runs[run.id.lower()] = run
         self._store.put(TYPE, run.id, {**asdict(run), "kind": run.kind.value, "status": run.status.value})
+
+    def amend(
+        self,
+        run: Run,
+        *,
+        display_name: str | None,
+        description: str | None,
+        hidden: bool | None,
+        tags: Mapping[str, Any] | None,
+        properties: Mapping[str, Any] | None,
+    ) -> None:
+        """Changes what a user may change of a run. None leaves things as they are; tags and properties are merged."""
+        run.display_name = run.display_name if display_name is None else display_name
+        run.description = run.description if description is None else description
+        run.hidden = run.hidden if hidden is None else hidden
+        run.tags |= {name: str(value) for name, value in (tags or {}).items()}
+        run.properties |= {name: str(value) for name, value in (properties or {}).items()}
+        self.save(run)
 
     def enter(self, run: Run, status: Status, **changes: Any) -> None:
         """Moves the run on, with the times that go with it; `changes` are other attributes to set."""

@@ -176,7 +176,9 @@ class Fleet:
         deadline = time.monotonic() + spec.budget
         for index in range(_count(spec)):
             self._note(spec, f"Starting the model server of instance {index}.")
-            process = await ModelProcess.start(spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index))
+            process = await ModelProcess.start(
+                spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
+            )
             if replicas.ended:  # while it was being started
                 await process.stop()
                 break
@@ -218,10 +220,14 @@ class Fleet:
                 replicas.ready.remove(process)
             failures = 0 if time.monotonic() - started > RESTART_SECONDS[-1] else failures + 1
             pause = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1] if failures else RESTART_SECONDS[0]
-            log.warning("the model server of %s/%s ended; it is started again in %.0f s", spec.endpoint, spec.deployment, pause)
+            log.warning(
+                "the model server of %s/%s ended; it is started again in %.0f s", spec.endpoint, spec.deployment, pause
+            )
             self._note(spec, f"The model server of instance {index} ended; it is started again in {pause:.0f} s.")
             await asyncio.sleep(pause)
-            process = await ModelProcess.start(spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index))
+            process = await ModelProcess.start(
+                spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
+            )
             replicas.processes[index] = process
             self._remember(_key(spec.endpoint, spec.deployment), replicas)
             try:
@@ -243,7 +249,11 @@ class Fleet:
                 await process.stop()
 
     def _remember(self, key: tuple[str, str], replicas: Replicas) -> None:
-        record = {"endpoint": key[0], "deployment": key[1], "processes": [asdict(p.identity) for p in replicas.processes]}
+        record = {
+            "endpoint": key[0],
+            "deployment": key[1],
+            "processes": [asdict(p.identity) for p in replicas.processes],
+        }
         self._store.put(TYPE, "/".join(key), record)
 
     def _note(self, spec: Spec, sentence: str) -> None:

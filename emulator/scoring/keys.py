@@ -5,15 +5,15 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from typing import Any
 
 import jwt
 
-from emulator.identity.tokens import AZURE_ML, KEY_ID, TokenRefused, Tokens
+from emulator.identity.tokens import AZURE_ML, TokenRefused, Tokens
 from emulator.store import Document
 
 TOKEN_SECONDS = 12 * 3600
 AUDIENCE = "urn:azureml:online-endpoint:"
+ALGORITHM = "HS256"
 
 
 def new_key() -> str:
@@ -21,11 +21,11 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def issue_token(tokens: Tokens, endpoint: str) -> str:
-    """A token that opens one endpoint for `TOKEN_SECONDS`."""
+def issue_token(endpoint: Document) -> str:
+    """A token that opens one endpoint for `TOKEN_SECONDS`, signed with the endpoint's own primary key."""
     now = int(time.time())
-    claims = {"aud": AUDIENCE + endpoint.lower(), "iss": tokens.issuer, "iat": now, "nbf": now - 5, "exp": now + TOKEN_SECONDS}
-    return jwt.encode(claims, tokens.signing_key, algorithm="RS256", headers={"kid": KEY_ID})
+    claims = {"aud": AUDIENCE + endpoint["name"].lower(), "iat": now, "nbf": now - 5, "exp": now + TOKEN_SECONDS}
+    return jwt.encode(claims, endpoint["keys"]["primary"], algorithm=ALGORITHM)
 
 
 def opens(authorization: str, endpoint: Document, tokens: Tokens) -> bool:
@@ -40,7 +40,7 @@ def opens(authorization: str, endpoint: Document, tokens: Tokens) -> bool:
         matches = [hmac.compare_digest(given, key.encode()) for key in endpoint["keys"].values()]
         return any(matches)
     if endpoint["authMode"] == "AMLToken":
-        return _is_endpoint_token(credential, endpoint["name"], tokens)
+        return _is_own_token(credential, endpoint)
     try:
         tokens.verify(authorization, AZURE_ML)
     except TokenRefused:
@@ -48,16 +48,15 @@ def opens(authorization: str, endpoint: Document, tokens: Tokens) -> bool:
     return True
 
 
-def _is_endpoint_token(credential: str, endpoint: str, tokens: Tokens) -> bool:
-    required: dict[str, Any] = {"require": ["exp", "aud", "iss"]}
+def _is_own_token(credential: str, endpoint: Document) -> bool:
+    audience = AUDIENCE + endpoint["name"].lower()
     try:
         jwt.decode(
             credential,
-            tokens.signing_key.public_key(),
-            algorithms=["RS256"],
-            audience=AUDIENCE + endpoint.lower(),
-            issuer=tokens.issuer,
-            options=required,  # type: ignore[arg-type]
+            endpoint["keys"]["primary"],
+            algorithms=[ALGORITHM],
+            audience=audience,
+            options={"require": ["exp"]},
         )
     except (jwt.InvalidTokenError, ValueError, RecursionError):
         return False

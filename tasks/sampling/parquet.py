@@ -68,8 +68,6 @@ class ParquetReader:
                     batch.validate(full=True)
                     yield start, batch
                     start += len(batch)
-            # Arrow's allocator would keep what it has freed, several groups of it.
-            pa.default_memory_pool().release_unused()
 
     @contextmanager
     def _damage_explained(self) -> Iterator[None]:

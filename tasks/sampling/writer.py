@@ -49,7 +49,6 @@ class SplitWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.fsync(self._file.fileno())
         self._file.close()
 
     def result(self, split: str, source_rows: int, dropped: int) -> SampledSplit:

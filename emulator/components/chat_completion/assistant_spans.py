@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 from emulator.components.chat_completion.conversation import Message
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
 
 
-def render(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message], for_answer: bool = False) -> str:
+def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], for_answer: bool = False) -> str:
     """The conversation as the model's chat template writes it; `for_answer` opens the assistant's next turn."""
     text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=for_answer)
     assert isinstance(text, str)
     return text
 
 
-def assistant_spans(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message]) -> tuple[str, list[Span]]:
+def assistant_spans(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> tuple[str, list[Span]]:
     """The rendered conversation, and the character span of each answer in it (start, end; end-of-turn included)."""
     text = render(tokenizer, messages)
     spans: list[Span] = []

@@ -11,7 +11,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import mlflow
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
 DEFAULT_NEW_TOKENS = 128
 MOST_NEW_TOKENS = 1024
@@ -28,7 +29,7 @@ COUNTS = {
 ALIASES = {"max_tokens": "max_new_tokens", "max_gen_len": "max_new_tokens", "max_length": "max_new_tokens"}
 
 
-class ChatModel(mlflow.pyfunc.PythonModel):
+class ChatModel(PythonModel):
     """Answers conversations. Load it with `mlflow.pyfunc.load_model`."""
 
     def load_context(self, context: Any) -> None:
@@ -96,7 +97,7 @@ class ChatModel(mlflow.pyfunc.PythonModel):
             )[0, length:]
         ended = int(generated[-1]) in self._ends() or len(generated) < options["max_new_tokens"]
         return {
-            "output": self._tokenizer.decode(generated, skip_special_tokens=True).strip(),
+            "output": str(self._tokenizer.decode(generated, skip_special_tokens=True)).strip(),
             "finish_reason": "stop" if ended else "length",
             "usage": {
                 "prompt_tokens": length,
@@ -205,4 +206,4 @@ def read_parameters(parameters: dict[str, Any]) -> tuple[dict[str, Any], int | N
     return options, seed, stop
 
 
-mlflow.models.set_model(ChatModel())
+set_model(ChatModel())

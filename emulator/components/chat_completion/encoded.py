@@ -1,11 +1,11 @@
 """Encoded conversations on disk: the hand-over from preprocess to fine-tune."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class EncodedSplit:
     ends: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[Sequence[int], Sequence[bool]]]) -> "EncodedSplit":
+    def of(cls, rows: Iterable[tuple[ArrayLike, ArrayLike]]) -> "EncodedSplit":
         """Joins (token ids, labels) of rows."""
         tokens: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
         labelled: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]

@@ -83,7 +83,7 @@ def train(arguments: Namespace, metrics: MetricLog) -> None:
     )
     if arguments.precision == "16" and not model.autocast:
         logger.warning(
-            "Precision 16 was asked for; this processor has no matrix instructions for it: training in 32 bits."
+            "Precision 16 was asked for, but this processor would not gain from it with this model: 32 bits are used."
         )
     plan = Plan.of(arguments, len(rows))
     logger.info("%s. %s", metadata.get("base_model_name", "Model"), model.describe())

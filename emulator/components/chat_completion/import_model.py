@@ -123,7 +123,9 @@ def _dequantized(gguf: Path, trust_remote_code: bool) -> Path:
 def _dequantize(gguf: Path, destination: Path, trust_remote_code: bool) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     place: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": trust_remote_code}
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **place)
     model = AutoModelForCausalLM.from_pretrained(

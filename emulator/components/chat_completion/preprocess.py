@@ -22,7 +22,7 @@ from emulator.components.chat_completion.validate import splits_of
 from emulator.components.step import UserError, run
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 TOKENIZER = "tokenizer"
 SETTINGS = "preprocess_args.json"
@@ -63,7 +63,7 @@ def preprocess(arguments: Namespace) -> None:
     logger.info("Rows: %s", ", ".join(f"{len(rows)} {split}" for split, rows in splits.items()))
 
 
-def sequence_limit(tokenizer: "PreTrainedTokenizerFast", model: Path, asked: int) -> int:
+def sequence_limit(tokenizer: "PreTrainedTokenizerBase", model: Path, asked: int) -> int:
     """Tokens a row may have: what was asked for, -1 and anything beyond the model's own limit meaning that limit."""
     config = json.loads((model / "config.json").read_text("utf-8"))
     known = [n for n in (tokenizer.model_max_length, config.get("max_position_embeddings")) if n and n < NO_LIMIT]
@@ -74,7 +74,7 @@ def sequence_limit(tokenizer: "PreTrainedTokenizerFast", model: Path, asked: int
 
 
 def encode_split(
-    split: str, path: Path, tokenizer: "PreTrainedTokenizerFast", limit: int, batch_size: int
+    split: str, path: Path, tokenizer: "PreTrainedTokenizerBase", limit: int, batch_size: int
 ) -> EncodedSplit:
     """Encodes one data input, leaving out the rows in which no assistant token is left.
 
@@ -109,7 +109,7 @@ def encode_split(
     return rows
 
 
-def encode(tokenizer: "PreTrainedTokenizerFast", rows: Sequence[Row]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
+def encode(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
     """Token ids and assistant labels of each row, not truncated."""
     rendered = [assistant_spans(tokenizer, row[COLUMN]) for row in rows]
     # The template has written the special tokens; a second beginning-of-text would be one too many.

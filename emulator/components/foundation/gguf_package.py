@@ -1,6 +1,7 @@
 """Weights that come as a GGUF file inside a Python package. The package is never imported: only its file is used."""
 
 import importlib.util
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -38,10 +39,8 @@ class GgufPackage:
 
     def _candidates(self) -> list[Path]:
         found: list[Path] = []
-        try:
+        with suppress(PackageNotFoundError):
             found.append(Path(str(distribution(self.distribution).locate_file(f"{self.module}/{self.file}"))))
-        except PackageNotFoundError:
-            pass
         # find_spec of a top-level package reads no code of it.
         if (spec := importlib.util.find_spec(self.module)) and spec.submodule_search_locations:
             found += [Path(location) / self.file for location in spec.submodule_search_locations]

@@ -18,15 +18,15 @@ class InferenceThread:
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
-    async def run(self, work: Callable[[], Result], timeout: float | None = None) -> Result:
+    async def run(self, work: Callable[[], Result], seconds: float | None = None) -> Result:
         """The result of `work`.
 
         Raises:
-            TimeoutError: it was not there after `timeout` seconds. Work that has not begun by then is dropped.
+            TimeoutError: it was not there after `seconds`. Work that has not begun by then is dropped.
         """
         future: Future[Result] = self._executor.submit(work)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+            return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
         except TimeoutError:
             future.cancel()
             raise

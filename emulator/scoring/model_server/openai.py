@@ -13,7 +13,7 @@ from emulator.scoring.model_server.inference import InferenceThread
 from emulator.scoring.model_server.scorers import BadRequest, MlflowScorer, parse_json
 
 
-async def answer(body: bytes, scorer: MlflowScorer, thread: InferenceThread, model: str, timeout: float) -> Response:
+async def answer(body: bytes, scorer: MlflowScorer, thread: InferenceThread, model: str, seconds: float) -> Response:
     """Answers `POST /v1/chat/completions`.
 
     Raises:
@@ -29,9 +29,9 @@ async def answer(body: bytes, scorer: MlflowScorer, thread: InferenceThread, mod
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
     messages, parameters = scorer.read({"input_data": {"input_string": messages, "parameters": request}})
     if streamed:
-        events = _stream(scorer, thread, messages, parameters, timeout, head)
+        events = _stream(scorer, thread, messages, parameters, seconds, head)
         return StreamingResponse(events, media_type="text/event-stream")
-    result = await thread.run(lambda: scorer.answer(messages, parameters, most_seconds=timeout), timeout)
+    result = await thread.run(lambda: scorer.answer(messages, parameters, most_seconds=seconds), seconds)
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": result["output"]},
@@ -45,7 +45,7 @@ async def _stream(
     thread: InferenceThread,
     messages: list[dict[str, Any]],
     parameters: dict[str, Any],
-    timeout: float,
+    seconds: float,
     head: dict[str, Any],
 ) -> AsyncIterator[str]:
     """Server-sent events: a chunk for each piece of text as it is generated, then one with the reason of the end."""
@@ -57,7 +57,7 @@ async def _stream(
 
     def generate() -> dict[str, Any]:
         try:
-            return scorer.answer(messages, parameters, on_text=say, most_seconds=timeout)
+            return scorer.answer(messages, parameters, on_text=say, most_seconds=seconds)
         finally:
             say(None)
 

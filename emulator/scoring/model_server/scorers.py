@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,7 +46,6 @@ class MlflowScorer:
     def load(self) -> None:
         import mlflow
 
-        warnings.filterwarnings("ignore", message=".*type hints", module="mlflow")
         self._model = mlflow.pyfunc.load_model(str(self._folder))
         try:
             python_model = self._model.unwrap_python_model()

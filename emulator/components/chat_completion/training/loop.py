@@ -14,7 +14,7 @@ from emulator.components.chat_completion.training.checkpoints import Checkpoints
 from emulator.components.chat_completion.training.model import TrainedModel
 from emulator.components.chat_completion.training.objective import AssistantLoss
 from emulator.components.chat_completion.training.plan import Plan
-from emulator.components.step import Terminated
+from emulator.components.step import Terminated, UserError
 from emulator.components.tracking import MetricLog
 
 # A node that is taken away loses at most this much work, whatever the evaluation strategy is.
@@ -107,6 +107,8 @@ class Trainer:
             part = self._loss(batch) / learnt
             part.backward()
             loss += part.item()
+        if not math.isfinite(loss):
+            raise UserError(f"The loss is {loss} at step {step}: training diverges. Give a smaller learning_rate.")
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._plan.max_grad_norm or math.inf)
         self._optimizer.step()
         self._scheduler.step()

@@ -12,6 +12,8 @@ from emulator.components.chat_completion.model_folder import ADAPTER, link_tree
 from emulator.components.step import UserError
 
 WEIGHTS = "trainable.safetensors"
+# With narrower layers, casting costs more than the faster matrix instructions save.
+SMALLEST_WIDTH_FOR_BFLOAT16 = 256
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +44,14 @@ class TrainedModel:
         ignore_mismatched_sizes: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM
 
         self._folder = folder
         self._adapter = adapter
         self._load = {"ignore_mismatched_sizes": ignore_mismatched_sizes, "trust_remote_code": trust_remote_code}
-        self.autocast = torch.bfloat16 if half_precision and computes_well_in_bfloat16() else None
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        gains = config.hidden_size >= SMALLEST_WIDTH_FOR_BFLOAT16 and computes_well_in_bfloat16()
+        self.autocast = torch.bfloat16 if half_precision and gains else None
         # Frozen weights are kept in the type that is computed in: casting them at each step would cost more than it gains.
         dtype = self.autocast if self.autocast and adapter else torch.float32
         try:

@@ -1,0 +1,101 @@
+"""`python -m demo`: starts an emulator, runs the flow on it with real data and a real model, shows what came out, leaves nothing.
+
+This is the one place that knows both halves, and it joins them as a user would: by environment variables and a Prefect block.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+
+from emulator import daemon
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = ROOT / ".cache" / "demo"
+STATE = SCRATCH / "azure"
+DATA = SCRATCH / "chitchat"
+PARAMETERS = Path(__file__).with_name("parameters.yaml")
+BLOCK = "demo"
+
+
+def main() -> int:
+    """Runs the demo; returns the exit status: 0 only if a model was registered, deployed, asked and torn down."""
+    os.chdir(ROOT)
+    started = time.monotonic()
+    try:
+        _prepare_data()
+        _start_emulator()
+        _set_environment()
+        return _run(started)
+    finally:
+        daemon.stop(STATE)
+
+
+def _prepare_data() -> None:
+    from demo.chitchat import convert
+
+    if not (DATA / "data").is_dir():
+        rows = convert(DATA)
+        _say("Data", ", ".join(f"{split} {count}" for split, count in rows.items()) + " real conversations")
+
+
+def _start_emulator() -> None:
+    daemon.stop(STATE)
+    shutil.rmtree(STATE, ignore_errors=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = daemon.start(STATE, port)
+    _say("Azure ML", f"on this machine, process {running.pid}, reached through 127.0.0.1:{port}")
+
+
+def _set_environment() -> None:
+    """What `eval "$(python -m emulator env)"` does in a shell, and a Prefect of the demo's own."""
+    from emulator.environment import environment
+    from emulator.installation import Installation
+
+    running = daemon.find(STATE)
+    assert running is not None
+    os.environ.update(environment(Installation.open(STATE), running.port))
+    os.environ.pop("PREFECT_API_URL", None)
+    os.environ["PREFECT_HOME"] = str(SCRATCH / "prefect")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    # Which models the SDK still calls experimental is no news to who watches a demo.
+    for noisy in ("azure", "azure.ai.ml", "azure.identity", "mlflow", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _run(started: float) -> int:
+    import yaml
+
+    from blocks import AzureMLWorkspace
+    from demo.summary import show
+    from emulator.environment import workspace_config
+    from emulator.installation import Installation
+    from flows.finetune import finetune
+
+    _say("Prefect", "starting a server for this run")
+    here = workspace_config(Installation.open(STATE))
+    AzureMLWorkspace(**here).save(BLOCK, overwrite=True)
+    parameters = yaml.safe_load(PARAMETERS.read_text("utf-8"))
+    state = finetune(**parameters, return_state=True)
+    if not state.is_completed():
+        print(f"\nThe run ended as {state.name}: {state.message}", file=sys.stderr)
+        return 1
+    result = state.result()
+    show(result, seconds=time.monotonic() - started)
+    return 0 if result.verdict == "accepted" else 1
+
+
+def _say(what: str, sentence: str) -> None:
+    print(f"{what + ':':<10} {sentence}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""What a run shows."""
+
+from base64 import b64decode
+from xml.etree import ElementTree
+
+from tasks.artifacts import line_chart, markdown_table
+
+
+def test_a_chart_is_an_svg_with_a_line_for_each_series() -> None:
+    markdown = line_chart({"loss": [(1, 3.0), (2, 2.0)], "eval_loss": [(0, 3.5), (2, 2.5)]})
+    svg = b64decode(markdown.split("base64,")[1].rstrip(")"))
+    lines = ElementTree.fromstring(svg).findall("{http://www.w3.org/2000/svg}polyline")
+    assert len(lines) == 2
+
+
+def test_one_point_is_a_chart_and_none_is_not() -> None:
+    assert line_chart({"loss": [(1, 3.0)]})
+    assert line_chart({}) == ""
+
+
+def test_a_cell_cannot_break_the_table() -> None:
+    assert "a\\|b c" in markdown_table({"key": "a|b\nc"})

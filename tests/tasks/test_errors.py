@@ -1,0 +1,166 @@
+"""What Azure's errors are taken for. The texts are Azure's own."""
+
+import json
+
+import pytest
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from tasks.errors import MOST_RETRY_AFTER, POLICIES, AzureFailure, Fault, Kind, RetryPolicy, kind_of, lists_as_missing, read, redact
+from tasks.quota import shortage_in
+
+CLUSTER_QUOTA = (
+    "The specified subscription has a Standard NCADSA100v4 family vCPU quota of 6 and cannot accommodate for at least 1 "
+    "requested managed compute node which maps to 24 vCPUs. Talk to your Subscription Admin or refer to "
+    "https://docs.microsoft.com/azure/machine-learning/how-to-manage-quotas#request-quota-increases"
+)
+DEPLOYMENT_QUOTA = (
+    'InferencingClient HttpRequest error, error detail: {"errors":{"VmSize":["Not enough quota available for '
+    "Standard_NC6s_v3 in SubscriptionId s. Current usage/limit: 0/6. Additional needed: 8 Please see troubleshooting guide, "
+    'available here: https://aka.ms/oe-tsg#error-outofquota"]}}'
+)
+ENDPOINT_QUOTA = (
+    "Endpoint Quota reached for subscription S.Current usage/limit: 300/300.Please clean up existing endpoints and try again"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (400, "UserError: Request is invalid and/or missing fields.", Kind.INVALID),
+        (400, f"BadRequest: {CLUSTER_QUOTA}", Kind.QUOTA),
+        (400, f"InferencingClientCreateDeploymentFailed: {DEPLOYMENT_QUOTA}", Kind.QUOTA),
+        (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.QUOTA),
+        (200, "(None) OutOfQuota: Not enough cluster CPU quota. See https://aka.ms/oe-tsg#error-outofquota", Kind.QUOTA),
+        (200, "(None) ResourceNotReady: User container has crashed or terminated: Liveness probe failed", Kind.PERMANENT),
+        (200, "(None) BadArgument: Invalid model", Kind.INVALID),
+        (200, "(None) ImageBuildFailure: ...", Kind.PERMANENT),
+        (200, "(None) ResourceNotFound: model", Kind.NOT_FOUND),
+        (400, "OverconstrainedAllocationRequest: AllocationFailed", Kind.CAPACITY),
+        (401, "InvalidAuthenticationToken: expired", Kind.AUTH),
+        (403, "AuthorizationFailed: The client 'c' does not have authorization to perform action 'A'", Kind.AUTH),
+        (404, "ResourceNotFound: The Resource was not found", Kind.NOT_FOUND),
+        (409, "Conflict: ...", Kind.CONFLICT),
+        (400, "UserError: A job with this name already exists.", Kind.CONFLICT),
+        (429, "TooManyRequests: quota exceeded, slow down", Kind.THROTTLED),
+        (500, "InternalServerError", Kind.TRANSIENT),
+        (502, "Bad Gateway", Kind.TRANSIENT),
+        (503, "Service Unavailable", Kind.TRANSIENT),
+        (504, "Gateway Timeout", Kind.TRANSIENT),
+        (408, "Request Timeout", Kind.TRANSIENT),
+        (413, "Payload Too Large", Kind.INVALID),
+    ],
+)
+def test_each_error_is_sorted_by_its_text_then_its_status(status: int, text: str, kind: Kind) -> None:
+    assert kind_of(status, text) is kind
+
+
+@pytest.mark.parametrize("error", [ServiceRequestError("connection refused"), ServiceResponseError("reset"), ConnectionResetError()])
+def test_a_lost_connection_is_transient(error: Exception) -> None:
+    fault = read(error)
+    assert fault is not None
+    assert fault.kind is Kind.TRANSIENT
+
+
+def test_a_failed_sign_in_is_about_authentication_even_without_a_status() -> None:
+    fault = read(ClientAuthenticationError("AADSTS7000215: Invalid client secret provided."))
+    assert fault is not None
+    assert fault.kind is Kind.AUTH
+
+
+def test_an_error_that_the_sdk_has_wrapped_is_read_through() -> None:
+    try:
+        try:
+            raise ServiceResponseError("reset by peer")
+        except ServiceResponseError as inner:
+            raise RuntimeError("upload failed") from inner
+    except RuntimeError as error:
+        fault = read(error)
+    assert fault is not None
+    assert fault.kind is Kind.TRANSIENT
+
+
+def test_an_error_of_our_own_is_not_taken_for_azures() -> None:
+    assert read(ValueError("no such parameter")) is None
+
+
+def test_only_azures_own_not_found_counts_as_missing() -> None:
+    assert lists_as_missing(ResourceNotFoundError("gone"))
+    assert not lists_as_missing(ServiceRequestError("no route"))
+    assert not lists_as_missing(KeyError("name"))
+
+
+class _Response:
+    """What azure-core needs of a response to make an error of it."""
+
+    def __init__(self, status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> None:
+        self.status_code, self.reason, self.headers = status, "reason", headers or {}
+        self._body = json.dumps(body)
+
+    def text(self) -> str:
+        return self._body
+
+
+def test_the_innermost_detail_tells_more_than_its_wrapper() -> None:
+    body = {"error": {"code": "UserError", "message": "not found", "details": [{"code": "ModelNotFound", "message": "Model x not found."}]}}
+    fault = read(ResourceNotFoundError(response=_Response(404, body)))  # type: ignore[arg-type]
+    assert fault is not None
+    assert (fault.kind, fault.code, fault.message) == (Kind.NOT_FOUND, "ModelNotFound", "Model x not found.")
+
+
+def test_retry_after_is_honoured_up_to_a_bound() -> None:
+    body = {"error": {"code": "TooManyRequests", "message": "slow down"}}
+    fault = read(HttpResponseError(response=_Response(429, body, {"Retry-After": "7"})))  # type: ignore[arg-type]
+    assert fault is not None
+    assert fault.policy.wait(1, fault.retry_after) == 7
+    assert fault.policy.wait(1, 86_400) == MOST_RETRY_AFTER
+
+
+def test_waits_grow_and_are_bounded() -> None:
+    policy = RetryPolicy(attempts=9, first_wait=1, longest_wait=8)
+    for attempt in range(1, 9):
+        ceiling = min(8, 2 ** (attempt - 1))
+        assert ceiling / 2 <= policy.wait(attempt, None) <= ceiling
+
+
+@pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.CAPACITY, Kind.NOT_FOUND, Kind.INVALID, Kind.PERMANENT])
+def test_nothing_is_retried_that_cannot_get_better(kind: Kind) -> None:
+    assert POLICIES[kind].attempts == 1
+
+
+def test_every_kind_has_a_policy_and_a_sentence() -> None:
+    for kind in Kind:
+        assert POLICIES[kind].attempts >= 1
+        assert "What to do:" in Fault(kind, "it broke").sentence("submit pipeline")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (CLUSTER_QUOTA, "need 24 vCPUs of family Standard NCADSA100v4, have 6"),
+        (DEPLOYMENT_QUOTA, "need 8 vCPUs for Standard_NC6s_v3, have 6"),
+        (ENDPOINT_QUOTA, "need 1 endpoints, have 0"),
+    ],
+)
+def test_a_quota_text_is_told_in_numbers(text: str, numbers: str) -> None:
+    assert str(shortage_in(text)) == numbers
+    assert numbers in str(AzureFailure(Fault(Kind.QUOTA, text, 400), "validate compute"))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "https://a.blob.core.windows.net/c/b?sv=1&sig=SECRET%3D&se=2",
+        "Authorization: Bearer SECRET",
+        "client_secret=SECRET&x=1",
+        '{"primaryKey": "SECRET"}',
+        "AccountKey=SECRET;EndpointSuffix=core.windows.net",
+    ],
+)
+def test_secrets_are_taken_out_of_messages(secret: str) -> None:
+    assert "SECRET" not in redact(secret)

@@ -1,0 +1,58 @@
+"""Questions and answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.scoring import SmokeScoring, answer_text, question_and_reference, request_body, sample_conversations
+
+USER, ASSISTANT = {"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}
+
+
+def test_the_request_is_the_references() -> None:
+    assert request_body([USER], SmokeScoring()) == {
+        "input_data": {
+            "input_string": [[USER]],
+            "parameters": {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "max_new_tokens": 200},
+        },
+        "params": {},
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"output": "Hi."},
+        [{"output": "Hi."}],
+        ["Hi."],
+        "Hi.",
+        {"choices": [{"message": {"role": "assistant", "content": "Hi."}}]},
+        {"output": {"choices": [{"message": {"content": "Hi."}}]}},
+        [{"0": "Hi."}],
+        [[{"generated_text": "Hi."}]],
+    ],
+)
+def test_every_known_shape_of_answer_is_understood(body: Any) -> None:
+    assert answer_text(body) == "Hi."
+
+
+@pytest.mark.parametrize("body", [{"output": None, "error": {}}, {}, [], None, 3, {"choices": []}])
+def test_an_answer_without_text_is_empty(body: Any) -> None:
+    assert answer_text(body) == ""
+
+
+def test_the_model_is_asked_what_the_assistant_answered_last() -> None:
+    assert question_and_reference([USER, ASSISTANT]) == ([USER], "Hi.")
+    assert question_and_reference([USER, ASSISTANT, USER]) == ([USER, ASSISTANT, USER], "")
+
+
+def test_the_same_seed_asks_the_same_questions(tmp_path: Path) -> None:
+    path = tmp_path / "test_gen.jsonl"
+    rows = [{"prompt": str(n), "messages": [{"role": "user", "content": str(n)}], "prompt_id": str(n)} for n in range(50)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    first = sample_conversations(path, 3, seed=1)
+    assert first == sample_conversations(path, 3, seed=1)
+    assert first != sample_conversations(path, 3, seed=2)
+    assert len(sample_conversations(path, 100, seed=1)) == 50

@@ -1,0 +1,59 @@
+"""Which sizes can train and serve."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tasks.errors import Refused
+from tasks.skus import MinimumSpec, Sku, find_sku, require_can_finetune, require_can_serve
+
+A100 = Sku("Standard_NC24ads_A100_v4", "standardNCADSA100v4Family", 24, 1, 220, 64, True)
+V100 = Sku("STANDARD_NC6S_V3", "standardNCSv3Family", 6, 1, 112, 336, True)
+K80 = Sku("Standard_NC24r", "standardNCFamily", 24, 4, 224, 1440, True)
+CPU = Sku("Standard_DS3_v2", "standardDSv2Family", 4, 0, 14, 28, True)
+PHI = MinimumSpec(cpus=24, gpus=1, memory=220, disk=64)
+
+
+def test_sizes_are_compared_without_regard_to_case() -> None:
+    assert find_sku([A100, V100], "standard_nc6s_v3") is V100
+    assert require_can_finetune(V100, "m", ["Standard_NC6s_v3"], None)
+    assert require_can_serve(V100, "m", ["Standard_NC6s_v3"], None)
+
+
+def test_the_allow_list_decides_before_the_minimum() -> None:
+    with pytest.raises(Refused, match="Standard_ND96asr_v4"):
+        require_can_finetune(A100, "m", ["Standard_ND96asr_v4"], PHI)
+
+
+def test_the_minimum_decides_before_the_deny_list() -> None:
+    with pytest.raises(Refused, match="24 vCPUs"):
+        require_can_finetune(V100, "m", None, PHI)
+    assert "minimum" in require_can_finetune(A100, "m", None, PHI)
+    assert "minimum" in require_can_finetune(K80, "m", None, MinimumSpec(cpus=6, gpus=1, memory=56, disk=64))
+
+
+def test_a_k80_is_refused_when_the_model_says_nothing() -> None:
+    with pytest.raises(Refused, match="K80"):
+        require_can_finetune(K80, "m", None, None)
+
+
+def test_a_machine_without_gpu_cannot_finetune() -> None:
+    with pytest.raises(Refused, match="GPU"):
+        require_can_finetune(CPU, "m", ["Standard_DS3_v2"], None)
+
+
+def test_the_inference_allow_list_is_enforced() -> None:
+    with pytest.raises(Refused, match="inference"):
+        require_can_serve(CPU, "m", ["Standard_NC6s_v3"], None)
+    assert require_can_serve(CPU, "m", None, None)
+
+
+def test_a_size_that_the_region_does_not_offer_is_refused_with_those_it_does() -> None:
+    with pytest.raises(Refused, match="Standard_NC24ads_A100_v4"):
+        find_sku([A100], "Standard_NC6s_v3")
+
+
+def test_the_sdks_raw_names_are_read_too() -> None:
+    size = SimpleNamespace(name="S", family="f", v_cp_us=None, vCPUs=6, gpus=1, memory_gb=None, memoryGB=112)
+    sku = Sku.of(size)
+    assert (sku.cpus, sku.memory, sku.disk) == (6, 112, 0)
