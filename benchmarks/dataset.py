@@ -38,7 +38,11 @@ class Bound:
     at_most: float
 
 
-COLD = [Bound("CPU", "cpu_seconds", 0.15), Bound("peak memory", "memory_mb", 0.5), Bound("bytes written", "written_mb", 0.06)]
+COLD = [
+    Bound("CPU", "cpu_seconds", 0.15),
+    Bound("peak memory", "memory_mb", 0.5),
+    Bound("bytes written", "written_mb", 0.06),
+]
 WARM = [Bound("CPU", "cpu_seconds", 0.7), Bound("peak memory", "memory_mb", 0.2)]
 FLAT = 1.5
 """Peak memory of our sample of everything against our sample of 5 %."""
@@ -110,8 +114,12 @@ def run(scale: float, rounds: int, folder: Path) -> bool:
     with tempfile.TemporaryDirectory(dir=folder, prefix="dataset-benchmark-") as made:
         data, cache = Path(made, "ultrachat"), Path(made, "cache")
         # Made in another process: a child's peak memory is never below that of the process that started it.
-        subprocess.run([sys.executable, "-m", "benchmarks.dataset", "--make", str(data), "--scale", str(scale)], check=True)
-        print(f"dataset of {scale:g} times ultrachat_200k's size, {_bytes_below(data) / 1e6:.0f} MB of Parquet; {rounds} rounds")
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.dataset", "--make", str(data), "--scale", str(scale)], check=True
+        )
+        print(
+            f"dataset of {scale:g} times ultrachat_200k's size, {_bytes_below(data) / 1e6:.0f} MB of Parquet; {rounds} rounds"
+        )
         cold = []
         for _ in range(rounds):
             mine = measure("ours", data, EVERY_SPLIT, PERCENT, cache)
@@ -132,7 +140,9 @@ def run(scale: float, rounds: int, folder: Path) -> bool:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dataset", description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", type=float, default=1.0, help="rows, as a share of ultrachat_200k's; bounds are meant for 1")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="rows, as a share of ultrachat_200k's; bounds are meant for 1"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved pairs of each measurement")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work; needs 12 GB")
     parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)

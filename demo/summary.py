@@ -16,7 +16,9 @@ def show(result: FlowResult, seconds: float, console: Console | None = None) -> 
     console.print(
         Panel(Group(_facts(result), *_conversations(result), _times(result)), title=_title(result), padding=(1, 2))
     )
-    console.print(f"All of this happened on this machine in {seconds:.0f} s, through the real Azure ML SDK. Nothing is left running.")
+    console.print(
+        f"All of this happened on this machine in {seconds:.0f} s, through the real Azure ML SDK. Nothing is left running."
+    )
 
 
 def _title(result: FlowResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulator.arm import app as arm
-from emulator.arm import asset_routes, computes, datastores, jobs
+from emulator.arm import asset_routes, computes, datastores, endpoint_routes, jobs
 from emulator.arm.assets import Assets
 from emulator.arm.computes import Computes
 from emulator.arm.datastores import Datastores
@@ -65,10 +65,10 @@ class Azure:
         )
         stores = Datastores(installation, containers, self.store)
         fleet = Fleet(installation.state / "serving", self.store)
-        artifacts = Artifacts(assets, catalog, stores.locate, containers.locate)
         endpoints = Endpoints(installation, self.store, self.operations, fleet)
+        served = Artifacts(assets, catalog, stores.locate, containers.locate)
         self.deployments = Deployments(
-            installation, self.store, self.operations, endpoints, fleet, artifacts, quota.require_serving
+            installation, self.store, self.operations, endpoints, fleet, served, quota.require_serving
         )
         quota.count(self.deployments.cores_in_use)
         resources = [

@@ -305,16 +305,16 @@ def inferencing_failed(field: str, sentence: str) -> AzureError:
 def endpoint_name(name: str) -> AzureError:
     return inferencing_failed(
         "Name",
-        f"Endpoint name '{name[:64]}' is invalid: it must be 3 to 32 characters long, start with a letter, end with a letter or a digit, "
-        "and hold only letters, digits and '-'.",
+        f"Endpoint name '{name[:64]}' is invalid: it must be 3 to 32 characters long, start with a letter, end with a "
+        "letter or a digit, and hold only letters, digits and '-'.",
     )
 
 
 def deployment_name(name: str) -> AzureError:
     return inferencing_failed(
         "Name",
-        f"Deployment name '{name[:64]}' is invalid: it must be 3 to 32 characters long, start with a letter, end with a letter or a "
-        "digit, and hold only letters, digits and '-'.",
+        f"Deployment name '{name[:64]}' is invalid: it must be 3 to 32 characters long, start with a letter, end with a "
+        "letter or a digit, and hold only letters, digits and '-'.",
     )
 
 
@@ -359,8 +359,8 @@ def no_deployment_to_route_to() -> AzureError:
     return scoring(
         404,
         "NotFound",
-        "No valid deployments to route to. Please check that the endpoint has at least one deployment with positive weight values or "
-        "use a deployment specific header to route.",
+        "No valid deployments to route to. Please check that the endpoint has at least one deployment with positive weight values "
+        "or use a deployment specific header to route.",
     )
 
 
@@ -379,7 +379,8 @@ def too_many_pending_requests(limit: int) -> AzureError:
 
 
 def deployment_unavailable(name: str) -> AzureError:
-    return scoring(503, "ServiceUnavailable", f"The deployment '{name}' is not available: its model server is starting or has ended.")
+    message = f"The deployment '{name}' is not available: its model server is starting or has ended."
+    return scoring(503, "ServiceUnavailable", message)
 
 
 # ----------------------------------------------------------------------------------------------------- operations

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.blocks.system import Secret
+from prefect.context import TaskRunContext
 
 from blocks.azure_ml_workspace import AzureMLWorkspace
+from tasks.artifacts import publish_markdown, publish_table
 from tasks.sampling.parameters import DatasetSampling, SplitOptions
 from tasks.sampling.results import Bucket, SampledDataset, SampledSplit
 from tasks.stage import run_logger, stage
@@ -51,49 +56,45 @@ def sample_dataset(
             "%s: %d of %d rows of %s, %d bytes, sha256 %s, %d dropped",
             purpose, split.rows, split.source_rows, split.split, split.bytes, split.sha256[:12], split.dropped,
         )  # fmt: skip
-    logger.info("%s %s (revision %s)", "Reused" if sampled.reused else "Wrote", sampled.train.path.parent, sampled.revision)
+    logger.info(
+        "%s %s (revision %s)", "Reused" if sampled.reused else "Wrote", sampled.train.path.parent, sampled.revision
+    )
     _publish(sampled)
     return sampled
 
 
 class _Progress:
-    """A progress artifact that moves over all the rows of one split after the other."""
+    """A progress artifact that moves over the rows of one split after the other; outside a run there is none."""
 
     def __init__(self) -> None:
-        from prefect.artifacts import create_progress_artifact
-
-        self._artifact: Any = create_progress_artifact(0.0, key="dataset-sampling", description="Rows sampled")
+        self._artifact: Any = None
+        if TaskRunContext.get():
+            self._artifact = create_progress_artifact(0.0, key="dataset-sampling", description="Rows sampled")
         self._moved = monotonic()
 
     def move(self, split: str, done: int, total: int) -> None:
+        """Shows how far `split` is, unless the last move was a moment ago."""
         if monotonic() - self._moved >= PROGRESS_SECONDS:
             self._update(100.0 * done / total, f"{split}: {done} of {total} rows")
 
     def finish(self) -> None:
+        """Shows that all is done."""
         self._update(100.0, "All splits are sampled")
 
     def _update(self, percent: float, description: str) -> None:
-        from prefect.artifacts import update_progress_artifact
-
-        update_progress_artifact(self._artifact, percent, description=description)
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, percent, description=description)
         self._moved = monotonic()
 
 
 def _hub_token(block: str | None) -> str | None:
-    if block is None:
-        return None
-    from prefect.blocks.system import Secret
-
-    secret = Secret.load(block)
-    return str(secret.get())
+    return None if block is None else str(cast(Secret[Any], Secret.load(block)).get())
 
 
 def _publish(sampled: SampledDataset) -> None:
     """The first rows and the histograms, for people to look at in Prefect's UI."""
-    from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
-    create_table_artifact(_first_rows(sampled.train.path), key="dataset-rows", description=f"First rows of {sampled.source}")
-    create_markdown_artifact(_summary(sampled), key="dataset", description=f"Sample of {sampled.source}")
+    publish_table("dataset-rows", f"First training rows of {sampled.source}", _first_rows(sampled.train.path))
+    publish_markdown("dataset", f"Sample of {sampled.source}", _summary(sampled))
 
 
 def _first_rows(path: Path) -> list[dict[str, Any]]:
@@ -101,7 +102,9 @@ def _first_rows(path: Path) -> list[dict[str, Any]]:
 
     rows = pd.read_json(path, lines=True, nrows=SHOWN_ROWS, dtype=False, encoding="utf-8")
     rows["turns"] = rows["messages"].map(len)
-    rows["messages"] = rows["messages"].map(lambda messages: " / ".join(f"{m['role']}: {m['content']}" for m in messages))
+    rows["messages"] = rows["messages"].map(
+        lambda messages: " / ".join(f"{m['role']}: {m['content']}" for m in messages)
+    )
     return rows.map(lambda value: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value).to_dict("records")
 
 
@@ -116,7 +119,10 @@ def _summary(sampled: SampledDataset) -> str:
         lines.append(
             f"| {purpose} | {its.split} | {its.rows} | {its.source_rows} | {its.dropped} | {its.bytes} | `{its.sha256[:16]}` |"
         )
-    for title, bars in (("Messages of a conversation", sampled.train.turns), ("Characters, up to", sampled.train.characters)):
+    for title, bars in (
+        ("Messages of a conversation", sampled.train.turns),
+        ("Characters, up to", sampled.train.characters),
+    ):
         top = max((bar.rows for bar in bars), default=1)
         lines += ["", f"**{title}** (training)", "", "| | rows | |", "|---:|---:|---|"]
         lines += [f"| {bar.upper} | {bar.rows} | {'█' * max(1, round(24 * bar.rows / top))} |" for bar in bars]

@@ -107,9 +107,14 @@ class Refused(ValueError):
 
 
 def read(error: BaseException) -> Fault | None:
-    """Understands what the Azure and MLflow SDKs raise; None for an error that is not about a remote service."""
+    """Understands what the Azure SDKs raise; None for an error that is not about a remote service.
+
+    The flow's own exceptions say all they have to say: what they were raised from is only their cause.
+    """
     if isinstance(error, AzureFailure):
         return error.fault
+    if type(error).__module__.partition(".")[0] in _OWN_PACKAGES:
+        return None
     for cause in _causes(error):
         if fault := _read_azure_core(cause) or _read_connection(cause):
             return fault
@@ -127,6 +132,7 @@ def lists_as_missing(error: BaseException) -> bool:
     return fault is not None and fault.kind is Kind.NOT_FOUND
 
 
+_OWN_PACKAGES = frozenset({"tasks", "blocks", "flows"})
 _SECRETS = re.compile(
     r"((?:\bsig=|\bBearer\s+|client_secret=|AccountKey=|(?:primary|secondary)Key\"?:\s*\"?))[^\s&\"',;]+", re.IGNORECASE
 )
@@ -233,14 +239,11 @@ def _read_connection(error: BaseException) -> Fault | None:
 
 
 def _read_sdk(error: BaseException) -> Fault | None:
-    """What azure-ai-ml raises on its own account (validation, missing files), and MLflow's client."""
-    module, message = type(error).__module__, _one_line(error)
-    if module.startswith("azure."):
-        return Fault(Kind.INVALID if "validation" in type(error).__name__.lower() else kind_of(None, message), message)
-    if module.startswith("mlflow."):
-        status = getattr(error, "get_http_status_code", lambda: None)()
-        return Fault(kind_of(status, message), message, status)
-    return None
+    """What azure-ai-ml raises on its own account: validation, missing files."""
+    if not type(error).__module__.startswith("azure."):
+        return None
+    message = _one_line(error)
+    return Fault(Kind.INVALID if "validation" in type(error).__name__.lower() else kind_of(None, message), message)
 
 
 def _one_line(error: object) -> str:

@@ -82,7 +82,7 @@ def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelChoice) -> F
             else models.get(choice.name, label="latest")
         )
     except Exception as error:
-        if lists_as_missing(error) or "no version" in str(error).lower() or "not found" in str(error).lower():
+        if lists_as_missing(error) or "does not exist" in str(error):
             raise Refused(
                 f"There is no {where}. Choose one from the model catalog (https://ml.azure.com/models)."
             ) from error

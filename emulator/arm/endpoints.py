@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -207,7 +208,7 @@ class Endpoints:
                 f"Conflict: endpoint {kept['name']} is in the state {kept['state']}; wait for its operation to end and try again."
             )
 
-    def finish_interrupted(self) -> list[str]:
+    def finish_interrupted(self) -> Sequence[str]:
         """Ends what a killed emulator left in the middle; returns the endpoints whose deletion has to be done again."""
         deleting = []
         for kept in self._store.list(TYPE):

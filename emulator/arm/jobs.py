@@ -13,12 +13,13 @@ from starlette.routing import Route
 
 from emulator import errors
 from emulator.arm.asset_routes import page, query
+from emulator.arm.job_document import JobDocument
 from emulator.engine.engine import Engine
 from emulator.engine.failure import RunFailed
-from emulator.engine.runs import Run, RunKind, Status
+from emulator.engine.runs import Run
 from emulator.http import read_model, reply
 from emulator.identity.tokens import AZURE_ML, TokenRefused, Tokens
-from emulator.installation import PROVIDER, Installation
+from emulator.installation import Installation
 from emulator.operations import Kind, Operations
 from emulator.routing import WORKSPACE
 from emulator.store import Document
@@ -63,8 +64,8 @@ class Jobs:
     """The jobs as Azure Resource Manager shows them; the engine runs them."""
 
     def __init__(self, installation: Installation, engine: Engine, operations: Operations) -> None:
-        self._installation = installation
         self._engine = engine
+        self._document = JobDocument(installation, engine)
         self._operations = operations
 
     def put(self, name: str, body: JobBody) -> tuple[Document, bool]:
@@ -74,7 +75,9 @@ class Jobs:
             AzureError: the job can't run as it is, or another job has this name.
         """
         if not NAME.match(name):
-            raise errors.request_invalid(f"Job name '{name[:64]}' is invalid: letters, digits, '-' and '_', at most 255, starting with a letter or digit.")
+            raise errors.request_invalid(
+                f"Job name '{name[:64]}' is invalid: letters, digits, '-' and '_', at most 255, starting with a letter or digit."
+            )
         sent = body.properties.model_dump(exclude_unset=True)
         run = self._engine.runs.find(name)
         if run is not None:
@@ -83,7 +86,7 @@ class Jobs:
             run = self._engine.submit(name, sent)
         except RunFailed as refusal:
             raise errors.request_invalid(str(refusal)) from None
-        return self._render(run, fresh=True), True
+        return self._document.render(run, fresh=True), True
 
     def get(self, name: str) -> Document:
         """The job. A pipeline's child has no properties here, as on Azure: run history has them.
@@ -91,12 +94,12 @@ class Jobs:
         Raises:
             AzureError: 404.
         """
-        return self._render(self._require(name))
+        return self._document.render(self._require(name))
 
     def list(self, view: str) -> list[Document]:
         """The jobs in view, newest first."""
         wanted = {"all": (True, False), "archivedonly": (True,)}.get(view.lower(), (False,))
-        return [self._render(run) for run in reversed(self._engine.runs.jobs()) if run.hidden in wanted]
+        return [self._document.render(run) for run in reversed(self._engine.runs.jobs()) if run.hidden in wanted]
 
     def cancel(self, name: str) -> dict[str, str]:
         """Starts to cancel a job; returns the operation's headers.
@@ -140,9 +143,9 @@ class Jobs:
         kept = self._engine.specification(run.id)
         if kept is None or any(name in sent and _plain(sent[name]) != _plain(kept.get(name)) for name in CONTENT):
             raise errors.conflict(
-                "A job with this name already exists. If you are trying to create a new job, use a different name. If you are trying "
-                "to update an existing job, what it runs cannot be changed. Only description, tags, displayName, properties, and "
-                "isArchived can be updated."
+                "A job with this name already exists. If you are trying to create a new job, use a different name. If you are "
+                "trying to update an existing job, what it runs cannot be changed. Only description, tags, displayName, properties, "
+                "and isArchived can be updated."
             )
         self._engine.runs.amend(
             run,
@@ -152,80 +155,7 @@ class Jobs:
             properties=sent.get("properties"),
             hidden=sent.get("isArchived"),
         )
-        return self._render(run)
-
-    def _render(self, run: Run, *, fresh: bool = False) -> Document:
-        base = {"id": f"{self._installation.workspace_id}/jobs/{run.id}", "name": run.id, "type": f"{PROVIDER}/workspaces/jobs"}
-        created = {"createdAt": run.created, "createdBy": "emulator", "createdByType": "Application"}
-        modified = {"lastModifiedAt": run.ended or run.started or run.created, "lastModifiedBy": "emulator"}
-        system = {"systemData": created if fresh else {**created, **modified}}
-        if not run.is_job:
-            return {**base, **system}
-        sent = self._engine.specification(run.id) or {}
-        properties = {
-            "componentId": None,
-            "identity": None,
-            "notificationSetting": None,
-            "secretsConfiguration": None,
-            "computeId": None,
-            "inputs": {},
-            **sent,
-            "description": run.description,
-            "tags": run.tags,
-            "properties": {} if fresh else {**self._added(run), **run.properties},
-            "displayName": run.display_name,
-            "experimentName": run.experiment,
-            "isArchived": run.hidden,
-            "status": run.status,
-            "services": self._services(run),
-            "outputs": self._outputs(run, sent.get("outputs") or {}),
-            **({"sourceJobId": None} if run.kind is RunKind.PIPELINE else {"parameters": {}}),
-        }
-        return {**base, "properties": properties, **system}
-
-    def _services(self, run: Run) -> Document:
-        here = self._installation
-        common = {"jobServiceType": None, "port": None, "status": None, "errorMessage": None, "properties": None, "nodes": None}
-        scope = f"{here.subscription_path}/resourcegroups/{here.resource_group}/workspaces/{here.workspace}"
-        return {
-            "Tracking": {
-                **common,
-                "jobServiceType": "Tracking",
-                "endpoint": f"azureml://{here.data_host}/mlflow/v1.0{here.workspace_id}?",
-            },
-            "Studio": {**common, "jobServiceType": "Studio", "endpoint": f"https://ml.azure.com/runs/{run.id}?wsid={scope}"},
-        }
-
-    def _outputs(self, run: Run, sent: dict[str, Any]) -> Document:
-        outputs = {}
-        for name, spec in sent.items():
-            kept = run.outputs.get(name) if run.status is Status.COMPLETED else None
-            uri = self._engine.places.output_uri(kept["path"], kept["type"]) if kept else (spec or {}).get("uri")
-            outputs[name] = {**(spec or {}), "uri": uri}
-        return outputs
-
-    def _added(self, run: Run) -> dict[str, str]:
-        """The properties that the service adds of itself."""
-        if run.kind is RunKind.COMMAND:
-            return {"azureml.DevPlatv2": "true", "_azureml.ComputeTargetType": "amlctrain", "_azureml.ClusterName": run.compute}
-        sent = self._engine.specification(run.id) or {}
-        settings = sent.get("settings") or {}
-        stages = {"Initialization": None, "Execution": {"StartTime": run.started, "EndTime": run.ended, "Status": run.status}}
-        literals = {name: given.get("value") for name, given in (sent.get("inputs") or {}).items() if given and "value" in given}
-        return {
-            "azureml.DevPlatv2": "true",
-            "DatasetAccessMode": "Asset",
-            "azureml.runsource": "azureml.PipelineRun",
-            "runSource": "MFE",
-            "runType": "HTTP",
-            "azureml.parameters": json.dumps(literals),
-            "azureml.continue_on_step_failure": str(bool(settings.get("continue_on_step_failure"))),
-            "azureml.continue_on_failed_optional_input": "True",
-            "azureml.enforceRerun": str(bool(settings.get("force_rerun"))),
-            "azureml.defaultDataStoreName": "workspaceblobstore",
-            "azureml.pipelineComponent": "pipelinerun",
-            **({"azureml.pipelines.stages": json.dumps(stages)} if run.status.is_terminal else {}),
-        }
+        return self._document.render(run)
 
 
 def _plain(value: Any) -> str:
@@ -272,5 +202,8 @@ def _require_user_token(request: Request, tokens: Tokens) -> None:
         tokens.verify(f"Bearer {request.headers.get('x-azureml-token', '')}", AZURE_ML)
     except TokenRefused as refusal:
         raise errors.frontend(
-            401, "UserError", f"The token of the header x-azureml-token was refused: {refusal}", inner=["Auth", "Authentication"]
+            401,
+            "UserError",
+            f"The token of the header x-azureml-token was refused: {refusal}",
+            inner=["Auth", "Authentication"],
         ) from None

@@ -102,9 +102,8 @@ def _names(folder: Path, query: Query) -> Iterator[str]:
             # A link may lead anywhere; what it leads to outside is no blob.
             if not path.is_symlink() or (path.is_file() and path.resolve().is_relative_to(root)):
                 yield path.relative_to(folder).as_posix()
-        if query.delimiter == "/" and Path(place) != top:
-            if files:
-                folders.clear()  # the folder's prefix is known now
+        if query.delimiter == "/" and Path(place) != top and files:
+            folders.clear()  # the folder's prefix is known now
         folders.sort()
 
 

@@ -288,7 +288,7 @@ def _refuse_unsupported(request: Request) -> None:
 def _limit(text: str | None) -> int:
     if text is None:
         return listing.PAGE_LIMIT
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:10]):
+    if not text.isascii() or not text.isdigit() or int(text[:10]) < 1:
         raise errors.invalid_query("maxresults", "must be a positive number.")
     return min(int(text[:10]), listing.PAGE_LIMIT)
 

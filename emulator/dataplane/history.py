@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -73,7 +74,9 @@ class History:
         """
         run = self._engine.runs.find(id)
         if run is None:
-            raise errors.dataplane(404, "UserError", f"Run {id[:256]} was not found", inner=["NotFoundError", "RunNotFound"])
+            raise errors.dataplane(
+                404, "UserError", f"Run {id[:256]} was not found", inner=["NotFoundError", "RunNotFound"]
+            )
         return run
 
     def children(self, id: str) -> list[Document]:
@@ -118,7 +121,19 @@ class History:
 
     def details(self, run: Run) -> Document:
         """The run's details with the addresses of its logs, each good for an hour."""
-        same = ("runId", "target", "status", "startTimeUtc", "endTimeUtc", "error", "warnings", "tags", "properties", "services", "rootRunId")
+        same = (
+            "runId",
+            "target",
+            "status",
+            "startTimeUtc",
+            "endTimeUtc",
+            "error",
+            "warnings",
+            "tags",
+            "properties",
+            "services",
+            "rootRunId",
+        )
         shown = self.render(run)
         return {
             **{name: shown[name] for name in same},
@@ -126,7 +141,8 @@ class History:
             "createdTimeUtc": run.created,
             "warnings": [],
             "logFiles": {
-                name: blob_url(self._installation, ARTIFACTS, f"{artifacts(run.id)}/{name}") for name in self.files(run, LOG_FOLDERS)
+                name: blob_url(self._installation, ARTIFACTS, f"{artifacts(run.id)}/{name}")
+                for name in self.files(run, LOG_FOLDERS)
             },
         }
 
@@ -194,7 +210,10 @@ def error_response(run: Run) -> Document | None:
     inner = ["BadArgument"] if kept["code"] == "UserError" else None
     return {
         "error": errors.root_error(kept["code"], kept["message"], inner=inner, reference=kept["reference"]),
-        "correlation": {"operation": uuid.uuid5(uuid.NAMESPACE_OID, run.root).hex, "request": uuid.uuid5(uuid.NAMESPACE_OID, run.id).hex[:16]},
+        "correlation": {
+            "operation": uuid.uuid5(uuid.NAMESPACE_OID, run.root).hex,
+            "request": uuid.uuid5(uuid.NAMESPACE_OID, run.id).hex[:16],
+        },
         "environment": "eastus",
         "location": "eastus",
         "time": ERROR_TIME,

@@ -41,9 +41,9 @@ class Artifacts:
         self._installation = installation
         self._history = history
 
-    def list(self, run: Run, under: str = "") -> list[Document]:
-        """The run's artifacts whose path starts with `under`."""
-        return [self._artifact(run, path) for path in self._history.files(run) if path.startswith(under)]
+    def under(self, run: Run, path: str = "") -> list[Document]:
+        """The run's artifacts whose path starts with `path`."""
+        return [self._artifact(run, name) for name in self._history.files(run) if name.startswith(path)]
 
     def content(self, run: Run, path: str) -> Document:
         """An artifact with the address to read it.
@@ -52,7 +52,9 @@ class Artifacts:
             AzureError: 404, the run has no such artifact.
         """
         if path not in self._history.files(run):
-            raise errors.dataplane(404, "UserError", f"Artifact {path[:200]} of run {run.id} was not found", inner=["NotFoundError"])
+            raise errors.dataplane(
+                404, "UserError", f"Artifact {path[:200]} of run {run.id} was not found", inner=["NotFoundError"]
+            )
         return self._content(run, path, "r")
 
     def places(self, run: Run, paths: list[str]) -> Document:
@@ -65,11 +67,22 @@ class Artifacts:
 
     def _artifact(self, run: Run, path: str) -> Document:
         container = f"dcid.{run.id}"
-        return {"artifactId": f"ExperimentRun/{container}/{path}", "origin": "ExperimentRun", "container": container, "path": path}
+        return {
+            "artifactId": f"ExperimentRun/{container}/{path}",
+            "origin": "ExperimentRun",
+            "container": container,
+            "path": path,
+        }
 
     def _content(self, run: Run, path: str, permissions: str) -> Document:
         address = blob_url(self._installation, ARTIFACTS, f"{artifacts(run.id)}/{path}", permissions=permissions)
-        return {"contentUri": address, "origin": "ExperimentRun", "container": f"dcid.{run.id}", "path": path, "tags": {}}
+        return {
+            "contentUri": address,
+            "origin": "ExperimentRun",
+            "container": f"dcid.{run.id}",
+            "path": path,
+            "tags": {},
+        }
 
 
 def routes(found: Artifacts, history: History, tokens: Tokens) -> list[Route]:
@@ -80,10 +93,10 @@ def routes(found: Artifacts, history: History, tokens: Tokens) -> list[Route]:
         return history.require(request.path_params["run"])
 
     async def listed(request: Request) -> Response:
-        return reply({"value": found.list(run_of(request))})
+        return reply({"value": found.under(run_of(request))})
 
     async def listed_under(request: Request) -> Response:
-        return reply({"value": found.list(run_of(request), query(request, "path"))})
+        return reply({"value": found.under(run_of(request), query(request, "path"))})
 
     async def content(request: Request) -> Response:
         return reply(found.content(run_of(request), query(request, "path")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict, deque
 from typing import Protocol
 
@@ -42,8 +43,8 @@ class Clusters:
             raise user_error(f"Compute target {name} was not found in the workspace. Create it, or use serverless.")
         if nodes > capacity:
             raise user_error(
-                f"The specified node count {nodes} exceeds the maximum node count {capacity} of compute target {name}. Ask for fewer "
-                "nodes (resources.instance_count), or scale the cluster up."
+                f"The specified node count {nodes} exceeds the maximum node count {capacity} of compute target {name}. Ask for "
+                "fewer nodes (resources.instance_count), or scale the cluster up."
             )
         return capacity
 
@@ -82,7 +83,5 @@ class Clusters:
         self._changed = asyncio.Event()
 
     async def _change(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), RECHECK_SECONDS)
-        except TimeoutError:
-            pass

@@ -26,7 +26,9 @@ from emulator.engine.failure import user_error
 from emulator.store import Document
 
 REGISTRY = re.compile(r"\Aazureml://registries/[^/]+/components/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z")
-WORKSPACE = re.compile(r"\A(?:azureml:)?/subscriptions/.+/components/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z", re.IGNORECASE)
+WORKSPACE = re.compile(
+    r"\A(?:azureml:)?/subscriptions/.+/components/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z", re.IGNORECASE
+)
 SHORT = re.compile(r"\A(?:azureml:)?(?P<name>[^/:]+):(?P<version>[^/:]+)\Z")
 DEEPEST = 10  # pipelines within pipelines; beyond it a component surely contains itself
 
@@ -66,7 +68,9 @@ class Components:
             found, _ = self._component(component, False, 1)
             if not isinstance(found, Graph):
                 raise user_error(f"The component {component} is no pipeline.")
-            node = Node(found.name, found, {name: Binding(f"${{{{parent.inputs.{name}}}}}") for name in found.inputs}, {})
+            node = Node(
+                found.name, found, {name: Binding(f"${{{{parent.inputs.{name}}}}}") for name in found.inputs}, {}
+            )
             nodes = {found.name: node}
         else:
             nodes = self._nodes(properties.get("jobs"), False, 1)
@@ -91,7 +95,9 @@ class Components:
         if kind == "command":
             return read_command(spec), in_registry
         if kind != "pipeline":
-            raise user_error(f"Component {spec.get('name')} is of type '{kind[:40]}'; command and pipeline are what runs here.")
+            raise user_error(
+                f"Component {spec.get('name')} is of type '{kind[:40]}'; command and pipeline are what runs here."
+            )
         name = str(spec.get("name") or "pipeline")
         graph = Graph(
             name=name,
@@ -121,7 +127,10 @@ class Components:
         return spec, in_registry
 
     def _nodes(self, raw: Any, in_registry: bool, depth: int) -> dict[str, Node]:
-        nodes = {name: self._node(name, mapping(job, f"job {name}"), in_registry, depth) for name, job in mapping(raw, "jobs").items()}
+        nodes = {
+            name: self._node(name, mapping(job, f"job {name}"), in_registry, depth)
+            for name, job in mapping(raw, "jobs").items()
+        }
         if not nodes:
             raise user_error("A pipeline needs at least one job.")
         return nodes
@@ -161,7 +170,9 @@ def _checked(graph: Graph) -> Graph:
                 raise user_error(f"Node {node.name} has no output '{name}'.")
             found = bound.reference
             if isinstance(found, ParentOutput) and found.name not in graph.outputs:
-                raise user_error(f"Output '{name}' of node {node.name} is bound to '{found.name}', which the pipeline does not declare.")
+                raise user_error(
+                    f"Output '{name}' of node {node.name} is bound to '{found.name}', which the pipeline does not declare."
+                )
     _check_order(graph)
     return graph
 
@@ -169,14 +180,20 @@ def _checked(graph: Graph) -> Graph:
 def _check_inputs(graph: Graph, node: Node) -> None:
     for name, binding in node.inputs.items():
         if name not in node.component.inputs:
-            raise user_error(f"Node {node.name} is given the input '{name}', which component {node.component.name} does not have.")
+            raise user_error(
+                f"Node {node.name} is given the input '{name}', which component {node.component.name} does not have."
+            )
         found = binding.reference
         if isinstance(found, ParentInput) and found.name not in graph.inputs:
-            raise user_error(f"Input '{name}' of node {node.name} refers to '{found.name}', which is no input of the pipeline.")
+            raise user_error(
+                f"Input '{name}' of node {node.name} refers to '{found.name}', which is no input of the pipeline."
+            )
         if isinstance(found, NodeOutput):
             source = graph.nodes.get(found.node)
             if source is None or found.name not in source.component.outputs:
-                raise user_error(f"Input '{name}' of node {node.name} refers to output '{found.name}' of '{found.node}', which is not there.")
+                raise user_error(
+                    f"Input '{name}' of node {node.name} refers to output '{found.name}' of '{found.node}', which is not there."
+                )
     for name, port in node.component.inputs.items():
         if name not in node.inputs and not port.optional and port.default is None:
             raise user_error(f"Required input '{name}' of node {node.name} is missing.")

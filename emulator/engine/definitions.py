@@ -148,7 +148,9 @@ def read_command(spec: Mapping[str, Any]) -> Command:
 
 def read_environment(raw: Any) -> dict[str, str]:
     """Environment variables for a step."""
-    return {str(name): text(value) for name, value in mapping(raw, "environment variables").items() if value is not None}
+    return {
+        str(name): text(value) for name, value in mapping(raw, "environment variables").items() if value is not None
+    }
 
 
 def node_count(spec: Mapping[str, Any]) -> str | None:

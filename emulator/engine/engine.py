@@ -9,7 +9,16 @@ from typing import Any
 
 from emulator.engine.clusters import Clusters
 from emulator.engine.components import Components
-from emulator.engine.definitions import Command, Graph, Port, mapping, node_count, read_bindings, read_environment, read_outputs
+from emulator.engine.definitions import (
+    Command,
+    Graph,
+    Port,
+    mapping,
+    node_count,
+    read_bindings,
+    read_environment,
+    read_outputs,
+)
 from emulator.engine.definitions import text as literal
 from emulator.engine.expressions import ANY
 from emulator.engine.failure import RunCanceled, RunFailed, system_error, user_error
@@ -25,13 +34,21 @@ log = logging.getLogger("emulator.engine")
 
 TYPE = "job"
 DEFAULT_EXPERIMENT = "Default"
+NOTED = (Status.QUEUED, Status.RUNNING, Status.CANCEL_REQUESTED, Status.COMPLETED, Status.FAILED, Status.CANCELED)
 
 
 class Engine:
     """Runs jobs in the server's event loop; only the steps' own processes are elsewhere."""
 
     def __init__(
-        self, store: Store, runs: Runs, places: Places, components: Components, clusters: Clusters, steps: Steps, graphs: Graphs
+        self,
+        store: Store,
+        runs: Runs,
+        places: Places,
+        components: Components,
+        clusters: Clusters,
+        steps: Steps,
+        graphs: Graphs,
     ) -> None:
         self.runs = runs
         self.places = places
@@ -138,7 +155,9 @@ class Engine:
                 await self.runs.end(run, Status.FAILED, error=end.document())
         except Exception:
             log.exception("job %s could not be run", run.id)
-            await self.runs.end(run, Status.FAILED, error=system_error("The job could not be run; see the service's log.").document())
+            await self.runs.end(
+                run, Status.FAILED, error=system_error("The job could not be run; see the service's log.").document()
+            )
 
     def _require_computes(self, graph: Graph) -> None:
         """Refuses a pipeline that names a cluster that is not there. What an input names is looked up when the step runs."""
@@ -174,13 +193,14 @@ class Engine:
             await self.runs.end(each, Status.CANCELED)
 
     def _note(self, run: Run) -> None:
+        """Writes a change of status into the pipeline's log."""
         job = run if run.is_job else self.runs.find(run.root)
-        if job is None or job.kind is not RunKind.PIPELINE:
+        if job is None or job.kind is not RunKind.PIPELINE or run.status not in NOTED:
             return
         what = "Pipeline" if run.is_job else "Step"
         reason = f": {run.error['message']}" if run.status is Status.FAILED and run.error else ""
-        queue = f" for {run.nodes} of the nodes of {run.compute}" if run.status is Status.QUEUED else ""
-        sentence = f"{what} {run.display_name} is {run.status}{queue} (run {run.id}){reason}"
+        where = f" for {run.nodes} node(s) of {run.compute}" if run.status is Status.QUEUED else ""
+        sentence = f"{what} {run.display_name} ({run.id}) is {run.status}{where}{reason}"
         ExecutionLog(self.places.log(job.id, PIPELINE_LOG)).state(sentence)
 
 

@@ -12,7 +12,18 @@ from emulator.identity.tokens import ARM, Tokens
 from emulator.installation import Installation
 
 # What a step takes over from the emulator's own environment; anything else could be a secret of the user's.
-INHERITED = ("HOME", "USER", "LANG", "TMPDIR", "TZ", "VIRTUAL_ENV", "OMP_NUM_THREADS", "NO_PROXY", "no_proxy", "LD_LIBRARY_PATH")
+INHERITED = (
+    "HOME",
+    "USER",
+    "LANG",
+    "TMPDIR",
+    "TZ",
+    "VIRTUAL_ENV",
+    "OMP_NUM_THREADS",
+    "NO_PROXY",
+    "no_proxy",
+    "LD_LIBRARY_PATH",
+)
 PREFIXES = ("LC_", "AZUREML_EMULATOR_", "HF_", "XDG_")
 TOKEN_SECONDS = 7 * 24 * 3600  # the longest that Azure ML lets a job run without asking
 SOURCE = Path(__file__).resolve().parents[2]
@@ -25,11 +36,15 @@ class StepEnvironment:
     def __init__(self, installation: Installation, tokens: Tokens, network: Mapping[str, str]) -> None:
         self._installation = installation
         self._tokens = tokens
-        self._network = {name: value for name, value in network.items() if name.lower() in ("https_proxy", "requests_ca_bundle")}
+        self._network = {
+            name: value for name, value in network.items() if name.lower() in ("https_proxy", "requests_ca_bundle")
+        }
 
     def make(self, run: Run, error_file: Path, given: Mapping[str, str]) -> dict[str, str]:
         """The environment of `run`'s process; `given` is what the user asks for, and never overrides Azure's own."""
-        inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(PREFIXES)}
+        inherited = {
+            name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(PREFIXES)
+        }
         interpreter = str(Path(sys.executable).parent)
         return {
             "AZUREML_EMULATOR_CACHE": str(Path(DEFAULT_CACHE).expanduser()),

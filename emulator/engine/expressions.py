@@ -76,7 +76,9 @@ def command_line(command: str, inputs: Mapping[str, str], outputs: Mapping[str, 
     def value(found: re.Match[str]) -> str:
         key = (found[1], found[2])
         if key not in values:
-            raise user_error(f"The command refers to '{found[1]}.{found[2]}', which has no value. Give the input, or put it into $[[ ]].")
+            raise user_error(
+                f"The command refers to '{found[1]}.{found[2]}', which has no value. Give the input, or put it into $[[ ]]."
+            )
         return values[key]
 
     template = OPTIONAL.sub(keep, command).replace("\\\n", " ").strip()

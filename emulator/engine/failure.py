@@ -14,7 +14,9 @@ class RunFailed(Exception):
         reference: Azure's referenceCode, where it has one.
     """
 
-    def __init__(self, code: str, message: str, *, component: str = "CommonRuntime", reference: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, component: str = "CommonRuntime", reference: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.component = component
@@ -27,7 +29,9 @@ class RunFailed(Exception):
     @classmethod
     def load(cls, document: Document) -> RunFailed:
         """The failure that `document` holds."""
-        return cls(document["code"], document["message"], component=document["component"], reference=document["reference"])
+        return cls(
+            document["code"], document["message"], component=document["component"], reference=document["reference"]
+        )
 
 
 class RunCanceled(Exception):

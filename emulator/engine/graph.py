@@ -77,8 +77,8 @@ class Graphs:
         if failed:
             raise RunFailed(
                 "UserError",
-                f"Pipeline has failed child jobs. Failed nodes: {', '.join(f'/{name}' for name in failed)}. For more details and logs, "
-                "please go to the job detail page and check the child jobs.",
+                f"Pipeline has failed child jobs. Failed nodes: {', '.join(f'/{name}' for name in failed)}. For more details and "
+                "logs, please go to the job detail page and check the child jobs.",
                 component="PipelineService",
                 reference="PipelineHasStepJobFailed",
             )
@@ -126,7 +126,7 @@ class Graphs:
         try:
             if not run.status.is_terminal:
                 await self._prepare(scope, node, run)
-            values = {} if run.status.is_terminal else await self._values(scope, node, done)
+            values: Values = {} if run.status.is_terminal else await self._values(scope, node, done)
         except RunFailed as failure:
             await self._runs.end(run, Status.FAILED, error=failure.document())
             raise
@@ -211,7 +211,9 @@ class Graphs:
                 return scope.given.get(source)
             case NodeOutput(node=other, name=output):
                 if output not in done[other]:
-                    raise user_error(f"Input '{name}' of node {node.name} needs output '{output}' of {other}, which {other} did not write.")
+                    raise user_error(
+                        f"Input '{name}' of node {node.name} needs output '{output}' of {other}, which {other} did not write."
+                    )
                 return done[other][output]
         return await self._given(binding, port)
 

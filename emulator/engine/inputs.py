@@ -14,8 +14,13 @@ from emulator.engine.places import Places
 from emulator.engine.runs import Runs
 
 JOB_OUTPUT = re.compile(r"\Aazureml://jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/(?:paths/)?(?P<rest>.*))?\Z")
-REGISTRY_MODEL = re.compile(r"\Aazureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z")
-ASSET = re.compile(r"\A(?:azureml:)?/subscriptions/.+/(?P<kind>data|models|codes)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z", re.IGNORECASE)
+REGISTRY_MODEL = re.compile(
+    r"\Aazureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z"
+)
+ASSET = re.compile(
+    r"\A(?:azureml:)?/subscriptions/.+/(?P<kind>data|models|codes)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)\Z",
+    re.IGNORECASE,
+)
 SHORT = re.compile(r"\A(?:azureml:)(?P<name>[^/:]+):(?P<version>[^/:]+)\Z")
 URI_KEYS = {"data": "dataUri", "models": "modelUri", "codes": "codeUri"}
 
@@ -60,7 +65,9 @@ class Inputs:
         """
         path = await self._path(uri, 0)
         if not path.exists():
-            raise user_error(f"The input {uri.split('?')[0][:300]} does not exist: there is no such file or folder in its datastore.")
+            raise user_error(
+                f"The input {uri.split('?')[0][:300]} does not exist: there is no such file or folder in its datastore."
+            )
         return Asset(path)
 
     async def _path(self, uri: str, depth: int) -> Path:
@@ -75,7 +82,10 @@ class Inputs:
             if depth < 3:
                 return await self._path(target, depth + 1)
         if uri.startswith(("http://", "https://", "wasbs://", "abfss://", "adl://")):
-            raise user_error(f"The input {uri.split('?')[0][:200]} lies outside of this workspace's storage account; upload it and use its azureml:// path.")
+            raise user_error(
+                f"The input {uri.split('?')[0][:200]} lies outside of this workspace's storage account; upload it and "
+                "use its azureml:// path."
+            )
         raise user_error(f"The input '{uri[:200]}' is no URI or asset id that can be read.")
 
     async def _registry_model(self, name: str, version: str) -> Path:

@@ -102,7 +102,9 @@ class Places:
         """
         target = self.datastore_path(uri)
         if target is None:
-            raise user_error(f"An output can't be written to {uri[:200]}; use azureml://datastores/{DEFAULT_DATASTORE}/paths/...")
+            raise user_error(
+                f"An output can't be written to {uri[:200]}; use azureml://datastores/{DEFAULT_DATASTORE}/paths/..."
+            )
         share(source, target)
 
     def _locate(self, container: str, blob: str, uri: str) -> Path:

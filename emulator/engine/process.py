@@ -29,7 +29,9 @@ class StepProcess:
         self._supervisor = supervisor
 
     @classmethod
-    def start(cls, folder: Path, argv: Sequence[str], cwd: Path, log: Path, environment: Mapping[str, str]) -> StepProcess:
+    def start(
+        cls, folder: Path, argv: Sequence[str], cwd: Path, log: Path, environment: Mapping[str, str]
+    ) -> StepProcess:
         """Starts `argv` in `cwd`; its output goes to `log`, at the end."""
         cls.forget(folder)
         write(folder / COMMAND, {"argv": list(argv), "cwd": str(cwd), "log": str(log)})
@@ -98,7 +100,9 @@ class StepProcess:
             return waited < BIRTH_SECONDS
         try:
             supervisor = psutil.Process(known["supervisor"])
-            return supervisor.status() != psutil.STATUS_ZOMBIE and abs(supervisor.create_time() - known["created"]) < 1.0
+            return (
+                supervisor.status() != psutil.STATUS_ZOMBIE and abs(supervisor.create_time() - known["created"]) < 1.0
+            )
         except psutil.NoSuchProcess:
             return False
 

@@ -165,7 +165,9 @@ class Runs:
 
     async def begin(self, run: Run) -> None:
         """Makes the run's MLflow run; nothing happens when it has one."""
-        await self._tracking.create_run(run.id, experiment=run.experiment, name=run.display_name, parent=run.parent, tags=run.tags)
+        await self._tracking.create_run(
+            run.id, experiment=run.experiment, name=run.display_name, parent=run.parent, tags=run.tags
+        )
 
     async def end(self, run: Run, status: Status, **changes: Any) -> None:
         """Moves the run, and MLflow's, to its last status."""

@@ -45,7 +45,9 @@ class Preempted(Exception):
 class Steps:
     """Runs commands. Whatever happened before a restart is taken up from the run's record and its folder."""
 
-    def __init__(self, runs: Runs, places: Places, inputs: Inputs, clusters: Clusters, environment: StepEnvironment) -> None:
+    def __init__(
+        self, runs: Runs, places: Places, inputs: Inputs, clusters: Clusters, environment: StepEnvironment
+    ) -> None:
         self._runs = runs
         self._places = places
         self._inputs = inputs
@@ -78,7 +80,9 @@ class Steps:
             raise
         except Exception:
             log.exception("step %s could not be run", run.id)
-            await self._runs.end(run, Status.FAILED, error=system_error("The step could not be run; see the service's log.").document())
+            await self._runs.end(
+                run, Status.FAILED, error=system_error("The step could not be run; see the service's log.").document()
+            )
         return self._ended(run)
 
     async def preempt(self, run_id: str) -> bool:
@@ -146,7 +150,9 @@ class Steps:
             await self._bring_code(command.code, work)
         (folder / ERROR).unlink(missing_ok=True)
         outputs = {name: str(self._places.make_output(run, name, port.type)) for name, port in command.outputs.items()}
-        inputs = {name: str(value.path) if isinstance(value, Asset) else value.text for name, value in step.inputs.items()}
+        inputs = {
+            name: str(value.path) if isinstance(value, Asset) else value.text for name, value in step.inputs.items()
+        }
         variables = {
             **command.environment,
             **step.environment,
@@ -199,8 +205,8 @@ class Steps:
 def _failure(exit_code: int | None, folder: Path, log_file: Path) -> RunFailed:
     if exit_code is None:
         return system_error(
-            "The node that ran this job was lost: its process is gone and left no result. Submit the job again, or resume it from its "
-            "checkpoints where it keeps any."
+            "The node that ran this job was lost: its process is gone and left no result. Submit the job again, or resume it from "
+            "its checkpoints where it keeps any."
         )
     with suppress(OSError, ValueError, KeyError, TypeError):
         said = json.loads((folder / ERROR).read_text())

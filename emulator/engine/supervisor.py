@@ -1,8 +1,9 @@
 """Runs one step's process and outlives the emulator: `python -m emulator.engine.supervisor FOLDER`.
 
-FOLDER holds `command.json` (argv, cwd, log). The supervisor writes `process.json` when the process runs and `result.json` when it has
-ended; both appear whole or not at all. The process leads a group of its own, by which it is signalled; what it leaves running in
-that group is ended with it, as a container would. Secrets are not in the folder: the environment is handed down.
+FOLDER holds `command.json` (argv, cwd, log). The supervisor writes `process.json` when the process runs and `result.json`
+when it has ended; both appear whole or not at all. The process leads a group of its own, by which it is signalled; what it
+leaves running in that group is ended with it, as a container would. Secrets are not in the folder: the environment is handed
+down.
 """
 
 from __future__ import annotations
@@ -36,14 +37,24 @@ def main(folder: Path) -> int:
     with open(spec["log"], "ab") as log:
         try:
             process = subprocess.Popen(
-                spec["argv"], cwd=spec["cwd"], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                spec["argv"],
+                cwd=spec["cwd"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         except OSError as problem:
             log.write(f"{spec['argv'][0]}: {problem.strerror}\n".encode())
             log.flush()
             write(folder / RESULT, {"exit_code": NOT_STARTED, "started": started, "ended": time.time()})
             return 0
-    known = {"supervisor": os.getpid(), "created": psutil.Process().create_time(), "group": process.pid, "group_created": started}
+    known = {
+        "supervisor": os.getpid(),
+        "created": psutil.Process().create_time(),
+        "group": process.pid,
+        "group_created": started,
+    }
     write(folder / PROCESS, known)
     exit_code = process.wait()
     with contextlib.suppress(ProcessLookupError, PermissionError):

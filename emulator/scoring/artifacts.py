@@ -80,9 +80,8 @@ class Artifacts:
         if found := REGISTRY_ASSET.fullmatch(id):
             if self._registry.model(found["name"], found["version"]) is None:
                 raise errors.asset_not_found("Model", found["name"], found["version"])
-            return Artifact(
-                found["name"], found["version"], self._registry.model_folder(found["name"], found["version"])
-            )
+            folder = partial(self._registry.model_folder, found["name"], found["version"])
+            return Artifact(found["name"], found["version"], id, folder)
         return self._workspace_asset("models", id, "modelUri")
 
     def code(self, id: str) -> Artifact:

@@ -23,10 +23,15 @@ TYPE = "model-process"
 MOST_PROCESSES = 2  # of one deployment: a model fills a core, and this is one machine
 POLL_SECONDS = 0.1
 RESTART_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # how long a process that died again waits for its next start
+CRASHED = "User container has crashed or terminated"
 
 
 class StartFailed(Exception):
-    """The deployment's processes did not become ready; the message is Azure's."""
+    """The deployment's processes did not become ready; the message is Azure's, with its class as the prefix."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        guide = f"https://aka.ms/oe-tsg#error-{kind.lower()}"
+        super().__init__(f"{kind}: {sentence} Please see troubleshooting guide, available here: {guide}")
 
 
 @dataclass
@@ -191,21 +196,14 @@ class Fleet:
             if replicas.ended:
                 break
             if not process.is_alive:
-                raise StartFailed(
-                    f"ResourceNotReady: User container has crashed or terminated: container exited with status {process.exit_status}. "
-                    "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-resourcenotready"
-                )
+                raise StartFailed("ResourceNotReady", f"{CRASHED}: container exited with status {process.exit_status}.")
             if time.monotonic() > deadline:
-                raise StartFailed(
-                    "ResourceNotReady: User container has crashed or terminated: Liveness probe failed: HTTP probe failed with "
-                    f"statuscode: 502: not ready within {replicas.spec.budget:g} s. "
-                    "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-resourcenotready"
-                )
+                probe = "Liveness probe failed: HTTP probe failed with statuscode: 502"
+                raise StartFailed("ResourceNotReady", f"{CRASHED}: {probe} for {replicas.spec.budget:g} s.")
             await asyncio.sleep(POLL_SECONDS)
         if replicas.ended:
             raise StartFailed(
-                "OperationCanceled: The operation was canceled by another operation that has higher priority. "
-                "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-operationcanceled"
+                "OperationCanceled", "The operation was canceled by another operation that has higher priority."
             )
         replicas.ready.append(process)
 

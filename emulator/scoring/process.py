@@ -110,7 +110,7 @@ class ModelProcess:
 
         try:
             process = psutil.Process(identity.pid)
-            same = abs(process.create_time() - identity.created) < 0.1 and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - identity.created) < 0.1 and _is_running(process)
         except psutil.NoSuchProcess:
             return None
         return cls(process, identity.port, None) if same else None
@@ -123,7 +123,7 @@ class ModelProcess:
     def is_alive(self) -> bool:
         if self._child is not None:
             return self._child.returncode is None
-        return self._process.is_running()
+        return _is_running(self._process)
 
     @property
     def exit_status(self) -> int | None:
@@ -143,7 +143,7 @@ class ModelProcess:
         """Returns when the process has ended."""
         if self._child is not None:
             await self._child.wait()
-        while self.is_alive:
+        while self.is_alive:  # noqa: ASYNC110 - nobody tells of the end of a process that is no child
             await asyncio.sleep(POLL_SECONDS)
 
     async def stop(self) -> None:
@@ -163,6 +163,16 @@ class ModelProcess:
 def identity_of(record: Mapping[str, Any]) -> Identity:
     """An identity as it was written to the store."""
     return Identity(int(record["pid"]), float(record["created"]), int(record["port"]))
+
+
+def _is_running(process: psutil.Process) -> bool:
+    """Whether it runs; an ended one that nobody has reaped does not."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _free_port() -> int:

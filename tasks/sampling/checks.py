@@ -124,15 +124,27 @@ def _rules(rules: Rules) -> list[Rule]:
         text = f"the last message is not the {rules.ends_with}'s"
         every.append(Rule(text, pl.col("last_role") != rules.ends_with, _roles))
     if rules.has_prompt:
-        every.append(Rule("prompt is not the first message", pl.col("prompt").ne_missing(pl.col("first_content")), _prompt))
+        every.append(
+            Rule("prompt is not the first message", pl.col("prompt").ne_missing(pl.col("first_content")), _prompt)
+        )
     every += [
-        Rule(f"fewer than {rules.min_characters} characters", characters < rules.min_characters, lambda row: row["characters"]),
-        Rule(f"more than {rules.max_characters} characters", characters > rules.max_characters, lambda row: row["characters"]),
+        Rule(
+            f"fewer than {rules.min_characters} characters",
+            characters < rules.min_characters,
+            lambda row: row["characters"],
+        ),
+        Rule(
+            f"more than {rules.max_characters} characters",
+            characters > rules.max_characters,
+            lambda row: row["characters"],
+        ),
         Rule("prompt_id is in the sample twice", pl.col(REPEATED), lambda row: row["prompt_id"]),
         Rule("the conversation is in the training sample too", pl.col(LEAKED), lambda row: row["prompt_id"]),
     ]
     if rules.count_tokens is not None:
-        every.append(Rule(f"more than {rules.max_tokens} tokens", pl.col(TOKENS) > rules.max_tokens, lambda row: row[TOKENS]))
+        every.append(
+            Rule(f"more than {rules.max_tokens} tokens", pl.col(TOKENS) > rules.max_tokens, lambda row: row[TOKENS])
+        )
     return every
 
 

@@ -79,24 +79,25 @@ def _container(source: str, client: "MLClient", datastore: str) -> "ContainerCli
     try:
         info = get_datastore_info(client.datastores, datastore)
     except ResourceNotFoundError as error:
-        raise SourceUnavailable(f"{source}: the workspace {client.workspace_name} has no datastore {datastore}.") from error
+        raise SourceUnavailable(
+            f"{source}: the workspace {client.workspace_name} has no datastore {datastore}."
+        ) from error
     url = info["account_url"].replace(".dfs.", ".blob.")
     return ContainerClient(url, info["container_name"], credential=info["credential"])
 
 
 def _blobs(source: str, container: "ContainerClient", path: str) -> list[Any]:
     """The blob at `path`, or all below it."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+    from azure.core.exceptions import HttpResponseError
 
     try:
         found = [blob for blob in container.list_blobs(name_starts_with=path) if blob.size]
-    except (ClientAuthenticationError, ResourceNotFoundError) as error:
-        raise SourceUnavailable(f"{source} cannot be listed: {error.error_code or error.reason}.") from error
     except HttpResponseError as error:
-        if error.status_code != 403:
+        if error.status_code not in (401, 403, 404):
             raise
         raise SourceUnavailable(
-            f"{source} may not be read: {error.error_code}. Give the run's identity the role Storage Blob Data Reader."
+            f"{source} cannot be listed: {error.reason}. Check that the datastore's container is there, and that the run's "
+            "identity has the role Storage Blob Data Reader."
         ) from error
     folder = path.rstrip("/") + "/" if path else ""
     found = [blob for blob in found if blob.name == path or blob.name.startswith(folder)]

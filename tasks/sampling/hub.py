@@ -67,7 +67,9 @@ def _refusals_explained(dataset: str, revision: str | None, endpoint: str) -> It
             "of the same user in hub_token_block."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise SourceUnavailable(f"{dataset} has no revision {revision}. Give a commit, tag or branch that it has.") from error
+        raise SourceUnavailable(
+            f"{dataset} has no revision {revision}. Give a commit, tag or branch that it has."
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise SourceUnavailable(
             f"{dataset} is neither on this machine nor on the hub at {endpoint}, or it is private. Check the name; for a "

@@ -39,7 +39,9 @@ class JsonLinesReader:
     def ids(self, rows: int) -> Iterator[pl.Series]:
         """The `prompt_id` of the first `rows` rows; null where the row cannot be read."""
         for batch in self._parsed(np.arange(rows)):
-            yield pl.Series("prompt_id", [row if row is None else row["prompt_id"] for _, _, row, _ in batch], pl.String)
+            yield pl.Series(
+                "prompt_id", [row if row is None else row["prompt_id"] for _, _, row, _ in batch], pl.String
+            )
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         """The rows at `indices`, which rise."""
@@ -167,7 +169,9 @@ def _require_text(name: str, value: object) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise _BadRow(f"{name} has half a surrogate pair, which is no character", value[max(0, error.start - 20) :]) from error
+        raise _BadRow(
+            f"{name} has half a surrogate pair, which is no character", value[max(0, error.start - 20) :]
+        ) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

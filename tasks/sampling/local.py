@@ -5,8 +5,8 @@ import hashlib
 import os
 from collections.abc import Iterator
 from functools import partial
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.sources import DataFile, Source, by_split
@@ -25,7 +25,9 @@ def resolve_local(source: str, splits: list[str]) -> Source:
         root, paths = _matches(pattern)
         files = [_data_file(path, root) for path in paths]
     except OSError as error:
-        raise SourceUnavailable(f"{source} cannot be read: {error.strerror or error}. Check the path and its rights.") from error
+        raise SourceUnavailable(
+            f"{source} cannot be read: {error.strerror or error}. Check the path and its rights."
+        ) from error
     if not files:
         raise SourceUnavailable(f"{source} holds no data: there is no file. Check the path.")
     found = by_split(source, files, splits)
@@ -69,5 +71,5 @@ def _data_file(path: Path, root: Path) -> DataFile:
     return DataFile(name=path.relative_to(root).as_posix(), size=path.stat().st_size, open=partial(_open, path))
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> RawIOBase:
     return open(path, "rb", buffering=0)

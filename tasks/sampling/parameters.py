@@ -195,7 +195,9 @@ class DatasetSampling(Group):
         if len(set(names)) < len(names):
             raise ValueError(f"one split cannot serve twice, but the splits are {', '.join(names)}")
         if unknown := set(self.split_options) - set(names):
-            raise ValueError(f"options are given for {', '.join(sorted(unknown))}, but the splits are {', '.join(names)}")
+            raise ValueError(
+                f"options are given for {', '.join(sorted(unknown))}, but the splits are {', '.join(names)}"
+            )
         if self.min_characters > self.max_characters:
             raise ValueError(f"min_characters {self.min_characters} is more than max_characters {self.max_characters}")
         if self.max_tokens is not None and self.tokenizer is None:

@@ -25,7 +25,9 @@ class ParquetReader:
             raise UnreadableFile(f"{file.name} is empty. Copy it again.")
         with self._damage_explained():
             # A remote group is fetched in one piece, a local one column by column, however large the group is.
-            self._file = pq.ParquetFile(file.open(), pre_buffer=file.remote, buffer_size=0 if file.remote else READ_BYTES)
+            self._file = pq.ParquetFile(
+                file.open(), pre_buffer=file.remote, buffer_size=0 if file.remote else READ_BYTES
+            )
             schema = self._file.schema_arrow
         self.rows: int = self._file.metadata.num_rows
         self.has_prompt = PROMPT in schema.names
@@ -37,9 +39,9 @@ class ParquetReader:
     def ids(self, rows: int) -> Iterator[pl.Series]:
         """The `prompt_id` of the first `rows` rows."""
         for _, batch in self._batches(np.arange(np.searchsorted(self._starts, rows)), ["prompt_id"], 64 * BATCH_ROWS):
-            taken = batch.column(0).slice(0, min(rows, len(batch)))
+            taken = pl.DataFrame(pl.from_arrow(batch)).to_series()[:rows]
             rows -= len(taken)
-            yield pl.Series(pl.from_arrow(taken))
+            yield taken
             if rows == 0:
                 return
 
@@ -75,7 +77,9 @@ class ParquetReader:
             yield
         except (pa.ArrowException, OSError) as error:
             detail = str(error).splitlines()[0][:200]
-            raise UnreadableFile(f"{self._name} is damaged or no Parquet file: {detail}. Copy it again from its origin.") from error
+            raise UnreadableFile(
+                f"{self._name} is damaged or no Parquet file: {detail}. Copy it again from its origin."
+            ) from error
 
 
 def _in_order(messages: pl.Expr) -> pl.Expr:
@@ -93,7 +97,9 @@ def _require_types(file: str, schema: pa.Schema, may_have_more: bool) -> None:
     messages = types["messages"]
     fields = {field.name: field.dtype for field in getattr(getattr(messages, "inner", None), "fields", [])}
     known = {field.name: field.dtype for field in MESSAGE.fields}
-    if any(fields.get(name) != dtype for name, dtype in known.items()) or (fields.keys() - known.keys() and not may_have_more):
+    if any(fields.get(name) != dtype for name, dtype in known.items()) or (
+        fields.keys() - known.keys() and not may_have_more
+    ):
         raise UnreadableFile(
             f"{file} has a column messages of type {messages}; it must be {pl.List(MESSAGE)}. "
             "Set extra_columns to drop to leave out fields of a message that are not known."

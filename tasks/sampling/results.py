@@ -30,7 +30,9 @@ class SampledDataset(BaseModel):
     """A sample as it lies on disk."""
 
     source: str
-    revision: str = Field(description="What pins the source's content: a hub commit, or a hash of its files' names, sizes and times.")
+    revision: str = Field(
+        description="Pins the source's content: a hub commit, or a hash of its files' names, sizes and times."
+    )
     key: str = Field(description="Hash of revision, parameters and writer: samples with the same key are the same.")
     sha256: str = Field(description="Names the content: a hash of the splits' purposes and hashes, in hex.")
     writer: str = Field(description="Version of the code that chose and wrote the rows.")

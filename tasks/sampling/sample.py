@@ -94,7 +94,9 @@ class _Sampling:
         reader = SplitReader(split, self._source.splits[split], may_have_more=params.extra_columns == "drop")
         size = params.sample_size(split, reader.rows)
         if size == 0:
-            raise DatasetError(f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows.")
+            raise DatasetError(
+                f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
+            )
         holds_out = purpose == TRAIN and params.validation_split is None
         chosen = select(reader, size, params.method, params.seed, params.validation_percent if holds_out else 0.0)
         names = {purpose: split} | ({VALIDATION: VALIDATION} if chosen.held_out.any() else {})

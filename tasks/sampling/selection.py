@@ -28,7 +28,9 @@ class Selection:
         return repeated
 
 
-def select(reader: SplitReader, size: int, method: Literal["head", "random"], seed: int, held_out_percent: float) -> Selection:
+def select(
+    reader: SplitReader, size: int, method: Literal["head", "random"], seed: int, held_out_percent: float
+) -> Selection:
     """Chooses `size` rows of `reader` in the split's order, and of them those that are held out for validation."""
     if method == "head" or size == reader.rows:
         indices = np.arange(size)
@@ -45,7 +47,9 @@ def select(reader: SplitReader, size: int, method: Literal["head", "random"], se
         taken = series.gather(indices[first:end] - start)
         ids[first:end] = taken.hash().to_numpy()
         if held_out_size:
-            ranked = ((rank(f"{seed}:validation:{prompt_id}"), place) for place, prompt_id in enumerate(taken, int(first)))
+            ranked = (
+                (rank(f"{seed}:validation:{prompt_id}"), place) for place, prompt_id in enumerate(taken, int(first))
+            )
             lowest = heapq.nsmallest(held_out_size, [*lowest, *ranked])
         start += len(series)
     held_out[[place for _, place in lowest]] = True

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from tasks.sampling.errors import SourceUnavailable, listed
 
 if TYPE_CHECKING:
     from blocks.azure_ml_workspace import AzureMLWorkspace
 
-FORMATS = (".parquet", ".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+FORMATS = (".parquet", *(name + compression for name in JSON_LINES for compression in ("", ".gz", ".zst")))
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?\Z")
 
 
@@ -22,7 +24,7 @@ class DataFile:
     name: str
     """Relative to the source, with forward slashes."""
     size: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[], RawIOBase]
     """A seekable stream. Reads of a remote file fetch the bytes that are asked for and no others."""
     remote: bool = False
 
@@ -92,7 +94,9 @@ def by_split(source: str, files: list[DataFile], splits: list[str]) -> dict[str,
 
 def _belongs(name: str, split: str) -> bool:
     path = PurePosixPath(name)
-    own = re.fullmatch(rf"{re.escape(split)}([-_.]?\d+)?(-of-\d+)?", path.name.split(".", 1)[0] if "." not in split else path.stem)
+    own = re.fullmatch(
+        rf"{re.escape(split)}([-_.]?\d+)?(-of-\d+)?", path.name.split(".", 1)[0] if "." not in split else path.stem
+    )
     return own is not None or split in path.parts[:-1]
 
 

@@ -17,7 +17,9 @@ def token_counter(tokenizer: Path) -> Callable[[pl.DataFrame], pl.Series]:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise DatasetError("max_tokens needs the package tokenizers. Install it, or bound characters instead.") from error
+        raise DatasetError(
+            "max_tokens needs the package tokenizers. Install it, or bound characters instead."
+        ) from error
     path = tokenizer.expanduser()
     path = path / "tokenizer.json" if path.is_dir() else path
     try:

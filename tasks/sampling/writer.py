@@ -24,7 +24,7 @@ class SplitWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = open(path, "wb", buffering=0)
+        self._file = path.open("wb", buffering=0)
         self._digest = sha256()
         self._bytes = 0
         self._turns: Counter[int] = Counter()

@@ -11,7 +11,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from tasks.errors import MOST_RETRY_AFTER, POLICIES, AzureFailure, Fault, Kind, RetryPolicy, kind_of, lists_as_missing, read, redact
+from tasks.errors import MOST_RETRY_AFTER, POLICIES, AzureFailure, Fault, Kind, Refused, RetryPolicy, kind_of, lists_as_missing, read, redact
 from tasks.quota import shortage_in
 
 CLUSTER_QUOTA = (
@@ -164,3 +164,10 @@ def test_a_quota_text_is_told_in_numbers(text: str, numbers: str) -> None:
 )
 def test_secrets_are_taken_out_of_messages(secret: str) -> None:
     assert "SECRET" not in redact(secret)
+
+
+def test_what_the_flow_says_itself_is_not_replaced_by_its_cause() -> None:
+    try:
+        raise Refused("there is no such model") from ResourceNotFoundError("404")
+    except Refused as error:
+        assert read(error) is None
