@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,6 +66,8 @@ class AzureMLWorkspace(Block):
     def _client(self, key: str, **where: str) -> MLClient:
         from azure.ai.ml import MLClient
 
+        # The SDK announces every experimental class that it uses itself, once for each run.
+        logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
         with self._building:
             if key not in self._clients:
                 self._clients[key] = MLClient(

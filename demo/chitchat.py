@@ -54,7 +54,7 @@ def convert(out: Path) -> dict[str, int]:
     folder = out / "data"
     folder.mkdir(parents=True, exist_ok=True)
     message = pl.Struct({"content": pl.String, "role": pl.String})
-    schema = pl.Schema({"prompt": pl.String, "prompt_id": pl.String, "messages": pl.List(message)})
+    schema = {"prompt": pl.String(), "prompt_id": pl.String(), "messages": pl.List(message)}
     for split, its in rows.items():
         pl.DataFrame(its, schema).write_parquet(folder / f"{split}-00000-of-00001.parquet")
     return {split: len(its) for split, its in rows.items()}

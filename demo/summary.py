@@ -29,6 +29,8 @@ def _title(result: FlowResult) -> str:
 
 def _facts(result: FlowResult) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     data, review = result.dataset, result.review
     table.add_row("base model", f"{result.base_model.name} {result.base_model.version}")
     held_out = f", {data.validation.rows} held out" if data.validation else ""

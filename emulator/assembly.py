@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emulator.arm import app as arm
-from emulator.arm import asset_routes, computes, datastores, endpoint_routes, jobs
+from emulator.arm import asset_routes, computes, datastores, endpoint_routes, jobs, pending_uploads
 from emulator.arm.assets import Assets
 from emulator.arm.computes import Computes
 from emulator.arm.datastores import Datastores
@@ -76,6 +76,7 @@ class Azure:
             *asset_routes.routes(assets),
             *datastores.routes(stores),
             *endpoint_routes.routes(endpoints, self.deployments),
+            *pending_uploads.routes(installation, containers),
         ]
         resources += jobs.routes(jobs.Jobs(installation, self.engine, self.operations), tokens)
         runs = history.History(installation, self.engine)

@@ -39,7 +39,7 @@ class FlowResult(BaseModel):
         """The run in one line, as its final state shows it."""
         loss = _loss(self.review)
         if self.model is None:
-            return f"Rejected: {' '.join(self.review.reasons)} Nothing was registered or deployed."
+            return f"{' '.join(self.review.reasons)} Nothing was registered or deployed."
         parts = [f"{self.model.name} version {self.model.version}", loss]
         if self.smoke is not None:
             parts.append(f"answers in {self.smoke.slowest_seconds:.1f} s")

@@ -25,7 +25,7 @@ def explain(tracking: Tracking, job: str, status: str, steps: Sequence[Step], st
     error = details.error if details else ""
     lines = _last_lines(tracking, details) if details else []
     where = f"in step {culprit.name}" if culprit else f"({status})"
-    text = f"Job {job} failed {where}: {error or 'Azure names no error'}."
+    text = f"Job {job} failed {where}: {(error or 'Azure names no error').rstrip('.')}."
     if lines:
         text += "\nLast log lines:\n" + "\n".join(f"  {line}" for line in lines)
     text += f"\nNothing was registered or deployed. Correct the cause and retry the run: it submits a successor. {studio_url}"

@@ -21,6 +21,7 @@ from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Model
+    from azure.ai.ml.operations import ModelOperations
 
 
 class ModelChoice(Group):
@@ -88,6 +89,7 @@ def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelChoice) -> F
             ) from error
         raise
     model = describe(found)
+    model.archived = model.archived or _is_archived(models, model)
     trouble = why_unusable(model, today=datetime.now(UTC).date())
     if trouble and not choice.allow_retired:
         raise Refused(f"{trouble} Choose another model, or set model.allow_retired to try all the same.")
@@ -130,6 +132,16 @@ def literal_mapping(value: object) -> dict[str, Any]:
         return value
     parsed = _literal(value)
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _is_archived(models: ModelOperations, model: FoundationModel) -> bool:
+    """The SDK drops the flag from what it returns; the listings keep it."""
+    from azure.ai.ml.constants import ListViewType
+
+    def listed(view: ListViewType) -> bool:
+        return any(found.version == model.version for found in models.list(model.name, list_view_type=view))
+
+    return listed(ListViewType.ARCHIVED_ONLY) and not listed(ListViewType.ACTIVE_ONLY)
 
 
 _DATES = ("finetuneDeprecationDate", "finetuneRetirementDate", "inferenceDeprecationDate", "inferenceRetirementDate")

@@ -9,6 +9,7 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
+from tasks.errors import lists_as_missing
 from tasks.jobs import ENDED
 from tasks.stage import run_logger
 from tasks.states import word
@@ -88,12 +89,12 @@ class JobWatch:
 
     def _look_at_metrics(self) -> bool:
         """False when the look settles nothing: the run is not known yet, or it has ended and the state must be read."""
-        from azure.core.exceptions import ResourceNotFoundError
-
         try:
             run = self.tracking.run(self.job)
-        except ResourceNotFoundError:
-            return False
+        except Exception as error:
+            if lists_as_missing(error):
+                return False
+            raise
         if run.metrics != self.metrics:
             self.progressed = True
             self.metrics = run.metrics

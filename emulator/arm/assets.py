@@ -145,10 +145,10 @@ class Assets:
         """The versions of a name, oldest first unless said otherwise.
 
         Raises:
-            AzureError: 404, there is no such name.
+            AzureError: 404, there is no such name; of code, a client asks by a name that it has just made, and gets none.
         """
         found = self._store.list(TYPE, _key(kind, name, ""))
-        if not found:
+        if not found and kind is not AssetKind.CODES:
             raise errors.asset_not_found(kind.noun, name)
         shown = [document for document in found if _in_view(document, view)]
         return shown[::-1] if newest_first else shown

@@ -31,7 +31,7 @@ class JobDocument:
         if not run.is_job:
             return {**base, **system}
         sent = self._engine.specification(run.id) or {}
-        properties = {
+        properties: Document = {
             "componentId": None,
             "identity": None,
             "notificationSetting": None,
@@ -54,14 +54,7 @@ class JobDocument:
 
     def _services(self, run: Run) -> Document:
         here = self._installation
-        common = {
-            "jobServiceType": None,
-            "port": None,
-            "status": None,
-            "errorMessage": None,
-            "properties": None,
-            "nodes": None,
-        }
+        common = dict.fromkeys(("port", "status", "errorMessage", "properties", "nodes"))
         scope = f"{here.subscription_path}/resourcegroups/{here.resource_group}/workspaces/{here.workspace}"
         return {
             "Tracking": {

@@ -144,8 +144,8 @@ class Jobs:
         if kept is None or any(name in sent and _plain(sent[name]) != _plain(kept.get(name)) for name in CONTENT):
             raise errors.conflict(
                 "A job with this name already exists. If you are trying to create a new job, use a different name. If you are "
-                "trying to update an existing job, what it runs cannot be changed. Only description, tags, displayName, properties, "
-                "and isArchived can be updated."
+                "trying to update an existing job, what it runs cannot be changed. Only description, tags, displayName, "
+                "properties, and isArchived can be updated."
             )
         self._engine.runs.amend(
             run,

@@ -11,6 +11,8 @@ from emulator.installation import Installation
 # Azure's own rules: 3 to 63 of lower-case letters, digits and single hyphens; a blob's name has at most 1,024 characters.
 CONTAINER_NAME = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 NAME_LIMIT = 1024
+# A backslash is another's separator; control characters, lone surrogates and non-characters have no place in XML.
+UNFIT = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 SEGMENT_LIMIT = 255  # bytes; what one file name may have on disk
 
 
@@ -61,26 +63,22 @@ class Containers:
                 link on disk, or that no file can have.
         """
         folder = self.folder(container)
-        segments = blob.split("/")
-        if blob.endswith("/"):
-            segments.pop()
-        if blob and not self._sound(blob, segments):
+        name = blob.removesuffix("/")
+        if name and not is_blob_name(name):
             raise errors.invalid_uri(
-                "The blob's name has an empty, a dotted or an overlong part, or a character that no blob may have."
+                "The blob's name is empty, dotted or too long in a part, or has a character that none may have."
             )
-        path = folder.joinpath(*segments)
+        path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
             raise errors.invalid_uri("The blob's path leaves its container.")
         return path
 
-    @staticmethod
-    def _sound(blob: str, segments: list[str]) -> bool:
-        return (
-            len(blob) <= NAME_LIMIT
-            and "\\" not in blob
-            and not any(ord(character) < 0x20 or character == "\x7f" for character in blob)
-            and all(
-                part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= SEGMENT_LIMIT
-                for part in segments
-            )
-        )
+
+def is_blob_name(name: str) -> bool:
+    """Whether a blob can have this name: a path below its container that a file can have, and that XML can hold."""
+    parts = name.split("/")
+    return (
+        len(name) <= NAME_LIMIT
+        and not UNFIT.search(name)
+        and all(part not in ("", ".", "..") and len(part.encode()) <= SEGMENT_LIMIT for part in parts)
+    )

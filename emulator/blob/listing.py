@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from emulator.blob.blobs import Blob
+from emulator.blob.containers import is_blob_name
 from emulator.blob.dates import http_date
 
 HEAD = '\ufeff<?xml version="1.0" encoding="utf-8"?>'
@@ -68,7 +68,7 @@ def blobs_xml(
         _element("Delimiter", query.delimiter) if query.delimiter else "",
         "<Blobs>",
         *(_blob(blob, metadata) for blob in blobs),
-        *(f"<BlobPrefix>{_name(prefix)}</BlobPrefix>" for prefix in found.prefixes),
+        *(f"<BlobPrefix>{_element('Name', prefix)}</BlobPrefix>" for prefix in found.prefixes),
         "</Blobs>",
         _element("NextMarker", found.next_marker) if found.next_marker else "<NextMarker />",
         "</EnumerationResults>",
@@ -101,7 +101,9 @@ def _names(folder: Path, query: Query) -> Iterator[str]:
             path = Path(place, file)
             # A link may lead anywhere; what it leads to outside is no blob.
             if not path.is_symlink() or (path.is_file() and path.resolve().is_relative_to(root)):
-                yield path.relative_to(folder).as_posix()
+                name = path.relative_to(folder).as_posix()
+                if is_blob_name(name):
+                    yield name
         if query.delimiter == "/" and Path(place) != top and files:
             folders.clear()  # the folder's prefix is known now
         folders.sort()
@@ -111,7 +113,7 @@ def _blob(blob: Blob, metadata: bool) -> str:
     md5 = f"<Content-MD5>{blob.md5}</Content-MD5>" if blob.md5 else "<Content-MD5 />"
     pairs = "".join(_element(name, value) for name, value in blob.metadata.items()) if metadata else ""
     return (
-        f"<Blob>{_name(blob.name)}<Properties>"
+        f"<Blob>{_element('Name', blob.name)}<Properties>"
         f"<Creation-Time>{http_date(blob.created)}</Creation-Time><Last-Modified>{http_date(blob.modified)}</Last-Modified>"
         f"<Etag>{escape(blob.etag.strip(chr(34)))}</Etag><Content-Length>{blob.size}</Content-Length>"
         f"{_element('Content-Type', blob.content_type)}<Content-Encoding /><Content-Language /><Content-CRC64 />{md5}"
@@ -120,16 +122,6 @@ def _blob(blob: Blob, metadata: bool) -> str:
         "<ServerEncrypted>true</ServerEncrypted></Properties>"
         f"{f'<Metadata>{pairs}</Metadata>' if metadata else ''}<OrMetadata /></Blob>"
     )
-
-
-def _name(name: str) -> str:
-    # XML cannot hold every character that a file's name can.
-    if all(
-        character >= " " and character not in "\ufffe\uffff" and not "\ud800" <= character <= "\udfff"
-        for character in name
-    ):
-        return _element("Name", name)
-    return f'<Name Encoded="true">{quote(os.fsencode(name))}</Name>'
 
 
 def _element(name: str, text: str) -> str:

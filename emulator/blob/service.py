@@ -16,7 +16,7 @@ from emulator.blob import headers as blob_headers
 from emulator.blob import listing
 from emulator.blob.access import Access, Caller, Need
 from emulator.blob.blobs import Blobs, read
-from emulator.blob.containers import Containers
+from emulator.blob.containers import UNFIT, Containers
 from emulator.blob.dates import http_date
 from emulator.blob.uploads import Uploads, check_block_id
 from emulator.http import reply_error
@@ -125,6 +125,9 @@ class BlobService:
     async def _list_blobs(self, request: Request, target: Target) -> Response:
         folder = self._containers.folder(target.container)
         given = request.query_params
+        for name in ("prefix", "delimiter", "marker"):
+            if UNFIT.search(given.get(name, "")):
+                raise errors.invalid_query(name)
         query = listing.Query(
             given.get("prefix", ""),
             given.get("delimiter", ""),

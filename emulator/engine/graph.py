@@ -133,6 +133,7 @@ class Graphs:
         except asyncio.CancelledError:
             await self._abandon(run)
             raise
+        outputs: Values
         if isinstance(node.component, Command):
             outputs = await self._steps.run(run, Step(node.component, values, node.environment))
         else:

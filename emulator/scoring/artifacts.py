@@ -109,6 +109,6 @@ class Artifacts:
             return self._datastore_path(found["datastore"], found["path"].rstrip("/"))
         address = urlsplit(uri)
         container, _, blob = unquote(address.path).strip("/").partition("/")
-        if address.scheme != "https" or not blob:
+        if address.scheme != "https" or not container:
             raise errors.bad_request(f"The asset's files at '{uri[:200]}' are not in this workspace's storage account.")
         return self._blob_path(container, blob)

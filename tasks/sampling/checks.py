@@ -149,7 +149,7 @@ def _rules(rules: Rules) -> list[Rule]:
 
 
 def _roles(row: Row) -> object:
-    return ", ".join(str(None if message is None else message["role"]) for message in row["messages"])
+    return ", ".join((message or {}).get("role") or "null" for message in row["messages"])
 
 
 def _blank(row: Row) -> object:

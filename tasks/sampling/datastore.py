@@ -108,11 +108,16 @@ def _blobs(source: str, container: "ContainerClient", path: str) -> list[Any]:
 
 def _open(container: "ContainerClient", name: str, size: int, etag: str) -> RangedFile:
     from azure.core import MatchConditions
+    from azure.core.exceptions import ResourceModifiedError
 
     blob = container.get_blob_client(name)
+    quoted = f'"{etag.strip(chr(34))}"'  # A listing gives it bare, a condition wants it in quotes.
 
     def fetch(start: int, end: int) -> bytes:
-        stream = blob.download_blob(start, end - start, etag=etag, match_condition=MatchConditions.IfNotModified)
-        return bytes(stream.readall())
+        try:
+            stream = blob.download_blob(start, end - start, etag=quoted, match_condition=MatchConditions.IfNotModified)
+            return bytes(stream.readall())
+        except ResourceModifiedError as error:
+            raise SourceUnavailable(f"{name} was changed while it was sampled. Run again.") from error
 
     return RangedFile(size, fetch)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SHOWN_FINDINGS = 10
-EXCERPT_CHARACTERS = 60
+EXCERPT_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,12 @@ def excerpt(value: object) -> str:
     """`value` on one line of printable ASCII, at most `EXCERPT_CHARACTERS` of it."""
     if value is None:
         return "null"
-    text = value if isinstance(value, str) else repr(value)
-    shown = ascii(text[:EXCERPT_CHARACTERS])
-    return f"{shown}... ({len(text)} characters)" if len(text) > EXCERPT_CHARACTERS else shown
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "backslashreplace")
+    if not isinstance(value, str):
+        return ascii(value)[:EXCERPT_CHARACTERS]
+    shown = ascii(value[:EXCERPT_CHARACTERS])
+    return f"{shown}... ({len(value)} characters)" if len(value) > EXCERPT_CHARACTERS else shown
 
 
 def listed(names: Iterable[str]) -> str:

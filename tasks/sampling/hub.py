@@ -56,7 +56,6 @@ def _open(dataset: str, commit: str, endpoint: str, token: str | None, name: str
 
 @contextmanager
 def _refusals_explained(dataset: str, revision: str | None, endpoint: str) -> Iterator[None]:
-    import httpx
     from huggingface_hub import errors
 
     try:
@@ -80,7 +79,7 @@ def _refusals_explained(dataset: str, revision: str | None, endpoint: str) -> It
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         raise SourceUnavailable(f"The hub at {endpoint} answered {status} for {dataset}. Try again later.") from error
-    except (errors.OfflineModeIsEnabled, httpx.TransportError, OSError) as error:
+    except (errors.OfflineModeIsEnabled, errors.HTTPError, OSError) as error:
         raise SourceUnavailable(
             f"The hub at {endpoint} cannot be reached, so {dataset} cannot be sampled. Check this machine's way out "
             "(HTTPS_PROXY, HF_HUB_OFFLINE, HF_ENDPOINT), or give a local folder or an azureml: data asset as the source."

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from io import BufferedReader
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from tasks.sampling.reading import BATCH_ROWS, Batch
 from tasks.sampling.schema import MESSAGE, PROMPT, REQUIRED, columns, require_columns
 from tasks.sampling.sources import DataFile
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 4 << 20
+"""Read at once. A remote file is fetched in such pieces."""
 MAX_LINE_BYTES = 64 << 20
 """No conversation is this long: such a line means that the file is something else."""
 
@@ -84,7 +86,7 @@ class JsonLinesReader:
         """Lines that are not blank, with their numbers. Only a line feed ends a line: U+2028 is text."""
         suffix = "." + self._file.name.rsplit(".", 1)[-1]
         try:
-            stream = pa.PythonFile(self._file.open(), mode="r")
+            stream = pa.PythonFile(BufferedReader(self._file.open(), CHUNK_BYTES), mode="r")
             if suffix in COMPRESSIONS:
                 stream = pa.CompressedInputStream(stream, COMPRESSIONS[suffix])
             with stream:
@@ -93,20 +95,21 @@ class JsonLinesReader:
             raise UnreadableFile(f"{self._file.name} is damaged: {error}. Copy it again from its origin.") from error
 
     def _split(self, stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
-        number, rest = 0, b""
+        number, pieces = 1, [b""]
         while chunk := stream.read(CHUNK_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                number += 1
-                if line.strip():
+            piece, *lines = chunk.split(b"\n")
+            pieces.append(piece)
+            for following in lines:
+                if (line := b"".join(pieces)).strip():
                     yield number, line
-            if len(rest) > MAX_LINE_BYTES:
+                number, pieces = number + 1, [following]
+            if sum(map(len, pieces)) > MAX_LINE_BYTES:
                 raise UnreadableFile(
-                    f"{self._file.name}, line {number + 1} is longer than {MAX_LINE_BYTES >> 20} MiB. "
+                    f"{self._file.name}, line {number} is longer than {MAX_LINE_BYTES >> 20} MiB. "
                     "Write one conversation a line."
                 )
-        if rest.strip():
-            yield number + 1, rest
+        if (line := b"".join(pieces)).strip():
+            yield number, line
 
 
 class _BadRow(Exception):

@@ -1,6 +1,7 @@
 """Counts tokens with the model's own tokenizer."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -28,13 +29,9 @@ def token_counter(tokenizer: Path) -> Callable[[pl.DataFrame], pl.Series]:
         raise DatasetError(f"{path} is no tokenizer: {error}. Name the model's tokenizer.json.") from error
 
     def count(frame: pl.DataFrame) -> pl.Series:
-        texts = ["".join(filter(None, texts)) for texts in _contents(frame)]
-        encoded = model.encode_batch_fast(texts, add_special_tokens=False)
-        return pl.Series([len(encoding) for encoding in encoded], dtype=pl.Int64)
+        rows = [[(message or {}).get("content") or "" for message in messages or []] for messages in frame["messages"].to_list()]
+        encoded = model.encode_batch_fast([text for row in rows for text in row], add_special_tokens=False)
+        lengths = iter([len(encoding) for encoding in encoded])
+        return pl.Series([sum(islice(lengths, len(row))) for row in rows], dtype=pl.Int64)
 
     return count
-
-
-def _contents(frame: pl.DataFrame) -> list[list[str | None]]:
-    contents = frame.select(pl.col("messages").list.eval(pl.element().struct.field("content")))
-    return [row or [] for row in contents["messages"].to_list()]

@@ -82,7 +82,7 @@ def build(recipe: Recipe, destination: Path) -> None:
 
     torch.manual_seed(recipe.seed)
     tokenizer = _tokenizer(recipe)
-    end, end_of_text = (tokenizer.convert_tokens_to_ids([token])[0] for token in (END, END_OF_TEXT))
+    vocabulary = tokenizer.get_vocab()
     config = Phi3Config(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
@@ -92,9 +92,9 @@ def build(recipe: Recipe, destination: Path) -> None:
         num_key_value_heads=recipe.attention_heads,
         max_position_embeddings=recipe.context,
         original_max_position_embeddings=recipe.context,
-        bos_token_id=end_of_text,
-        eos_token_id=end,
-        pad_token_id=end_of_text,
+        bos_token_id=vocabulary[END_OF_TEXT],
+        eos_token_id=vocabulary[END],
+        pad_token_id=vocabulary[END_OF_TEXT],
     )
     model = Phi3ForCausalLM(config)
     _train(model, tokenizer, recipe)

@@ -1,0 +1,1 @@
+"""What a deployment of the flow needs beside its code."""

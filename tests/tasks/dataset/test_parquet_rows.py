@@ -1,0 +1,169 @@
+"""Parquet hides nulls at every level; each is found, and named by its file and row."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.sampling.errors import InvalidRows, UnreadableFile
+from tasks.sampling.sample import sample
+from tests.tasks.dataset.made import conversation, conversations, only_train, rows_of, write_parquet
+
+USER = {"content": "hello 7.0", "role": "user"}
+
+NULLS: dict[str, tuple[dict[str, Any], str]] = {
+    "messages": ({"messages": None}, "messages are missing: null"),
+    "message": ({"messages": [USER, None]}, "a message's role is neither user nor assistant: 'user, null'"),
+    "first message": ({"messages": [None, USER]}, "a message's role is neither user nor assistant: 'null, user'"),
+    "role": (
+        {"messages": [USER, {"content": "x", "role": None}]},
+        "a message's role is neither user nor assistant: 'user, null'",
+    ),
+    "content": ({"messages": [USER, {"content": None, "role": "assistant"}]}, "a message's content is blank: null"),
+    "prompt": ({"prompt": None}, "prompt is not the first message: null"),
+    "prompt_id": ({"prompt_id": None}, "prompt_id is missing: null"),
+    "no message": ({"messages": []}, "messages are missing: []"),
+}
+
+
+@pytest.mark.parametrize("level", NULLS)
+def test_a_null_is_caught_at_every_level(level: str, tmp_path: Path) -> None:
+    change, refusal = NULLS[level]
+    rows = [*conversations(7), conversation(7) | change, *conversations(7, 8)]
+    source = write_parquet(tmp_path / "rows.parquet", rows, group_rows=4)
+    with pytest.raises(InvalidRows) as refused:
+        sample(only_train(source), tmp_path / "out")
+    assert str(refused.value).splitlines()[1:] == [f"  rows.parquet, row 8: {refusal}"]
+
+
+def test_ten_of_many_bad_rows_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    rows = [row | {"prompt": "other"} for row in conversations(25)]
+    source = write_parquet(tmp_path / "rows.parquet", rows)
+    with pytest.raises(InvalidRows) as refused:
+        sample(only_train(source), tmp_path / "out")
+    lines = str(refused.value).splitlines()
+    assert lines[0].startswith("25 rows break a rule.")
+    assert [line.split(":")[0] for line in lines[1:11]] == [f"  rows.parquet, row {row}" for row in range(1, 11)]
+    assert lines[11:] == ["  and 15 more"]
+
+
+def test_more_bad_rows_than_may_be_dropped_are_refused(tmp_path: Path) -> None:
+    rows = [row | {"prompt": "other"} for row in conversations(3)] + conversations(10, 3)
+    source = write_parquet(tmp_path / "rows.parquet", rows)
+    assert len(rows_of(source, tmp_path / "three", on_invalid="drop", max_dropped=3)) == 10
+    with pytest.raises(InvalidRows, match="At most 2 may be dropped"):
+        sample(only_train(source, on_invalid="drop", max_dropped=2), tmp_path / "two")
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    latin = pa.array([b"caf\xe9"]).cast(pa.binary())
+    content = pa.Array.from_buffers(pa.string(), 1, latin.buffers())
+    message = pa.StructArray.from_arrays([content, pa.array(["user"])], ["content", "role"])
+    messages = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), message)
+    table = pa.table({"prompt": content, "messages": messages, "prompt_id": ["x"]})
+    pq.write_table(table, tmp_path / "latin.parquet")
+    with pytest.raises(UnreadableFile, match=r"latin\.parquet is damaged or no Parquet file: .*UTF8"):
+        sample(only_train(tmp_path / "latin.parquet"), tmp_path / "out")
+
+
+def test_one_row_of_ten_megabytes_is_refused_by_its_length(tmp_path: Path) -> None:
+    rows = [conversation(1), conversation(2, text="x" * 10_000_000)]
+    source = write_parquet(tmp_path / "long.parquet", rows)
+    with pytest.raises(InvalidRows, match=r"long\.parquet, row 2: more than 200000 characters: 20000008"):
+        sample(only_train(source), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "refusal"),
+    [
+        ({"max_characters": 19}, "row 2: more than 19 characters: 20"),
+        ({"min_characters": 19}, "row 1: fewer than 19 characters: 18"),
+    ],
+)
+def test_characters_are_bounded(bounds: dict[str, int], refusal: str, tmp_path: Path) -> None:
+    rows = [conversation(1, text="hé🙂lo"), conversation(10)]
+    source = write_parquet(tmp_path / "rows.parquet", rows)
+    with pytest.raises(InvalidRows, match=refusal):
+        sample(only_train(source, **bounds), tmp_path / "out")
+
+
+def _truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def _damaged_inside(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[200 : len(data) // 2] = bytes(len(data) // 2 - 200)
+    path.write_bytes(bytes(data))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _text(path: Path) -> None:
+    path.write_text("prompt,messages\n" * 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "refusal"),
+    [
+        (_truncated, r"rows\.parquet is damaged or no Parquet file: .*Copy it again"),
+        (_damaged_inside, r"rows\.parquet is damaged or no Parquet file: .*Copy it again"),
+        (_empty, r"rows\.parquet is empty\. Copy it again"),
+        (_text, r"rows\.parquet is damaged or no Parquet file: .*magic bytes"),
+    ],
+)
+def test_a_damaged_file_is_named(damage: Callable[[Path], None], refusal: str, tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "rows.parquet", conversations(100))
+    damage(source)
+    with pytest.raises(UnreadableFile, match=refusal):
+        sample(only_train(source), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("columns", "refusal"),
+    [
+        ({"text": ["a"]}, "has no column messages and prompt_id. Its columns are text"),
+        ({"messages": ["a"], "prompt_id": ["x"]}, "has a column messages of type String"),
+        ({"messages": [["a"]], "prompt_id": ["x"]}, r"has a column messages of type List\(String\)"),
+        ({"messages": [[{"text": "a", "role": "user"}]], "prompt_id": ["x"]}, "has a column messages of type List"),
+        ({"messages": [[{"content": 1, "role": "user"}]], "prompt_id": ["x"]}, "has a column messages of type List"),
+        ({"messages": [[{"content": "a", "role": "user"}]], "prompt_id": [1]}, "has a column prompt_id of type Int64"),
+        (
+            {"messages": [[{"content": "a", "role": "user"}]], "prompt_id": ["x"], "source": ["y"], "score": [1]},
+            "has columns that a chat dataset does not have: score, source. Set extra_columns to drop",
+        ),
+        (
+            {"messages": [[{"content": "a", "role": "user", "name": "z"}]], "prompt_id": ["x"]},
+            "has a column messages of type List.*Set extra_columns to drop",
+        ),
+    ],
+)
+def test_a_wrong_schema_is_refused(columns: dict[str, list[Any]], refusal: str, tmp_path: Path) -> None:
+    import polars as pl
+
+    pl.DataFrame(columns).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(UnreadableFile, match=f"rows.parquet {refusal}"):
+        sample(only_train(tmp_path / "rows.parquet"), tmp_path / "out")
+
+
+def test_extra_columns_and_another_order_of_fields_can_be_accepted(tmp_path: Path) -> None:
+    import polars as pl
+
+    rows = conversations(3)
+    swapped = [
+        {
+            "prompt_id": row["prompt_id"],
+            "messages": [{"role": m["role"], "name": "z", "content": m["content"]} for m in row["messages"]],
+            "score": 1,
+        }
+        for row in rows
+    ]
+    pl.DataFrame(swapped).write_parquet(tmp_path / "rows.parquet")
+    kept = rows_of(tmp_path / "rows.parquet", tmp_path / "out", extra_columns="drop")
+    assert kept == [{name: row[name] for name in ("messages", "prompt_id")} for row in rows]
