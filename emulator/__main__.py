@@ -1,4 +1,4 @@
-"""The command line: `python -m emulator start | stop | status | env | import-model | reset`."""
+"""The command line: `python -m emulator start | stop | status | env | import-model | faults | calls | reset`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from emulator import daemon
 
@@ -34,8 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: object, help: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help)
+    def command(name: str, run: object, help: str, among: Any = commands) -> argparse.ArgumentParser:
+        added = among.add_parser(name, help=help, description=help)
         added.set_defaults(run=run)
         added.add_argument("--state", type=Path, default=DEFAULT_STATE, help="state folder (default: %(default)s)")
         return added
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--port", type=int, default=DEFAULT_PORT, help="port of the CONNECT proxy (default: %(default)s)"
         )
+        added.add_argument("--faults", type=Path, help="JSON file with a list of fault rules to begin with")
         added.add_argument("--faithful", action="store_true", help="Azure's own delays and no polling hints")
     command("stop", _stop, "stop it, with every job and deployment that it runs")
     command("status", _status, "tell whether it runs, and where").add_argument("--json", action="store_true")
@@ -57,18 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     weights = command("import-model", _import_model, "add a Hugging Face model folder to the system registry")
     weights.add_argument("folder", type=Path, help="holds config.json, *.safetensors and the tokenizer")
     weights.add_argument("--name", required=True, help="the model's name in the registry")
+    faults = commands.add_parser("faults", help="make calls fail on request", description="Make calls fail on request.")
+    rules = faults.add_subparsers(required=True, metavar="action")
+    command("add", _add_fault, "put a rule in force and print its id", rules).add_argument(
+        "rule", help="the rule as JSON"
+    )
+    listing = command("list", _list_faults, "list the rules, with the calls that each has seen and hit", rules)
+    listing.add_argument("--json", action="store_true")
+    command("clear", _clear_faults, "take rules out of force", rules).add_argument("--id", help="only this one")
+    command("calls", _calls, "print the calls that reached it, as JSON lines: method, host, path, status")
     command("reset", _reset, "stop it and forget everything: delete the state folder")
     return parser
 
 
 def _start(options: argparse.Namespace) -> int:
-    running = daemon.start(options.state, options.port, faithful=options.faithful)
+    running = daemon.start(options.state, options.port, faithful=options.faithful, faults=options.faults)
     print(f"Azure ML emulator is ready: proxy 127.0.0.1:{running.port}, process {running.pid}, state {options.state}")
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    daemon.serve(options.state, options.port, faithful=options.faithful)
+    daemon.serve(options.state, options.port, faithful=options.faithful, faults=options.faults)
     return 0
 
 
@@ -113,6 +124,53 @@ def _env(options: argparse.Namespace) -> int:
     for name, value in environment(installation, running.port, options.role).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _add_fault(options: argparse.Namespace) -> int:
+    try:
+        rule = json.loads(options.rule)
+    except ValueError as problem:
+        raise daemon.DaemonError(f"The rule is no JSON: {problem}") from None
+    print(_control(options, "POST", "/faults", rule)["id"])
+    return 0
+
+
+def _list_faults(options: argparse.Namespace) -> int:
+    rules = _control(options, "GET", "/faults")
+    if options.json:
+        print(json.dumps(rules, indent=2))
+        return 0
+    for rule in rules:
+        match, hits = rule["match"], f"hit {rule['hits']} of {rule['seen']} calls"
+        print(f"{rule['id']}  {rule['effect']['kind']:<22} {match['method']} {match['path']}  {hits}")
+    return 0
+
+
+def _clear_faults(options: argparse.Namespace) -> int:
+    path = f"/faults/{options.id}" if options.id else "/faults"
+    print(f"Cleared {_control(options, 'DELETE', path)['cleared']} rules.")
+    return 0
+
+
+def _calls(options: argparse.Namespace) -> int:
+    for call in _control(options, "GET", "/calls"):
+        print(json.dumps(call))
+    return 0
+
+
+def _control(options: argparse.Namespace, method: str, path: str, body: object = None) -> Any:
+    from emulator.control import ControlError, ask
+    from emulator.installation import Installation
+
+    running = daemon.find(options.state)
+    if running is None:
+        raise daemon.DaemonError(
+            f"No emulator runs over {options.state}. Run: python -m emulator start --state {options.state}"
+        )
+    try:
+        return ask(Installation.open(options.state), running.tls_port, method, path, body)
+    except ControlError as problem:
+        raise daemon.DaemonError(f"Refused: {problem}") from problem
 
 
 def _import_model(options: argparse.Namespace) -> int:

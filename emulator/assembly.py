@@ -18,6 +18,8 @@ from emulator.dataplane import discovery, history, history_artifacts
 from emulator.dataplane.mlflow import MlflowRoute, Tracking
 from emulator.engine.build import engine
 from emulator.environment import environment
+from emulator.faults.book import Faults
+from emulator.faults.middleware import Reset
 from emulator.hosts import Service
 from emulator.identity import authority
 from emulator.identity.tokens import Tokens
@@ -34,11 +36,15 @@ from emulator.store import Store
 
 
 class Azure:
-    """The running emulator: `server` answers; `start` and `stop` are its life. `port` is the proxy's, for job processes."""
+    """The running emulator: `server` answers; `start` and `stop` are its life.
 
-    def __init__(self, installation: Installation, port: int, *, faithful: bool = False) -> None:
+    `port` is the proxy's, for job processes; `reset` cuts a client's connection, by the port that it comes from.
+    """
+
+    def __init__(self, installation: Installation, port: int, reset: Reset, *, faithful: bool = False) -> None:
         self.store = Store(installation.state / "documents.sqlite")
         self.operations = Operations(installation, self.store, faithful=faithful)
+        self.faults = Faults(self.store)
         tokens = Tokens(installation)
         tracking = Tracking(installation)
         catalog = Catalog(installation)
@@ -96,6 +102,8 @@ class Azure:
                 Service.SCORING: FrontDoor(installation, tokens, fleet, endpoints.find, self.deployments.find),
                 Service.REGISTRY: AzureRouter(registry.routes(catalog, tokens)),
             },
+            self.faults,
+            reset,
         )
 
     async def start(self) -> None:

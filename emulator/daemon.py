@@ -48,7 +48,7 @@ def find(state: Path) -> Running | None:
     return running if alive else None
 
 
-def start(state: Path, port: int, *, faithful: bool = False) -> Running:
+def start(state: Path, port: int, *, faithful: bool = False, faults: Path | None = None) -> Running:
     """Starts an emulator in the background and returns when it is ready.
 
     Raises:
@@ -64,7 +64,7 @@ def start(state: Path, port: int, *, faithful: bool = False) -> Running:
     command = [sys.executable, "-m", "emulator", "serve", "--state", str(state), "--port", str(port)]
     with open(state / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
-            [*command, *(["--faithful"] if faithful else [])],
+            [*command, *(["--faithful"] if faithful else []), *(["--faults", str(faults)] if faults else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -107,19 +107,20 @@ def stop(state: Path) -> bool:
     return True
 
 
-def serve(state: Path, port: int, *, faithful: bool = False) -> None:
+def serve(state: Path, port: int, *, faithful: bool = False, faults: Path | None = None) -> None:
     """Runs the emulator in this process until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "httpcore", "alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    asyncio.run(_serve(state, port, faithful=faithful))
+    asyncio.run(_serve(state, port, faithful=faithful, faults=faults))
 
 
-async def _serve(state: Path, port: int, *, faithful: bool) -> None:
+async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None) -> None:
     import uvicorn
 
     from emulator.assembly import Azure
     from emulator.certificates import Certificates
+    from emulator.faults.rules import read_rules
     from emulator.installation import Installation
     from emulator.proxy import HEAD_LIMIT, Proxy
 
@@ -127,8 +128,11 @@ async def _serve(state: Path, port: int, *, faithful: bool) -> None:
     certificates = Certificates.open(installation)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as tls_socket:
         tls_port = tls_socket.getsockname()[1]
-        proxy = await asyncio.start_server(Proxy(installation, tls_port).serve, "127.0.0.1", port, limit=HEAD_LIMIT)
-        azure = Azure(installation, port, faithful=faithful)
+        tunnels = Proxy(installation, tls_port)
+        proxy = await asyncio.start_server(tunnels.serve, "127.0.0.1", port, limit=HEAD_LIMIT)
+        azure = Azure(installation, port, tunnels.reset, faithful=faithful)
+        for rule in read_rules(faults):
+            azure.faults.add(rule)
         config = uvicorn.Config(
             azure.server,
             ssl_certfile=certificates.server,

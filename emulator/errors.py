@@ -297,7 +297,9 @@ def deployment_quota(sku: str, subscription: str, usage: int, limit: int, needed
 
 def inferencing_failed(field: str, sentence: str) -> AzureError:
     """400 of Azure ML's inference service: one member of an endpoint's or a deployment's document is wrong."""
-    detail = json.dumps({"errors": {field: [sentence]}, "title": "One or more validation errors occurred.", "status": 400})
+    detail = json.dumps(
+        {"errors": {field: [sentence]}, "title": "One or more validation errors occurred.", "status": 400}
+    )
     message = f"InferencingClient HttpRequest error, error detail: {detail}"
     return bad_request("The request is invalid.", detail=("InferencingClientCallFailed", message))
 

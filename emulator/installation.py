@@ -47,6 +47,7 @@ class Installation:
     storage_account: str
     storage_key: str = field(repr=False)
     token_key: str = field(repr=False)
+    control_key: str = field(repr=False)
 
     @classmethod
     def open(cls, state: Path) -> Installation:
@@ -82,6 +83,7 @@ class Installation:
             storage_account="emulator" + guid.replace("-", "")[:14],
             storage_key=base64.b64encode(secrets.token_bytes(64)).decode(),
             token_key=pem.decode(),
+            control_key=secrets.token_urlsafe(30),
         )
 
     def _save(self, path: Path) -> None:

@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emulator.hosts import is_azure, service_of
 from emulator.installation import Installation
@@ -41,6 +41,12 @@ class Proxy:
 
     installation: Installation
     tls_port: int
+    _tunnels: dict[int, asyncio.StreamWriter] = field(default_factory=dict)
+
+    def reset(self, port: int) -> None:
+        """Cuts the client whose tunnel reaches the TLS server from `port`: it sees its connection reset."""
+        if client := self._tunnels.get(port):
+            client.transport.abort()
 
     async def serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         """Handles one client connection; the callback of `asyncio.start_server`."""
@@ -48,6 +54,7 @@ class Proxy:
         try:
             host, port = await self._read_target(client)
             reader, upstream = await self._connect(host, port)
+            self._tunnels[upstream.get_extra_info("sockname")[1]] = answer
             answer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await answer.drain()
             await _tunnel(client, answer, reader, upstream)
@@ -56,9 +63,10 @@ class Proxy:
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             pass  # either side went away: nobody is left to tell
         finally:
-            for writer in (upstream, answer):
-                if writer is not None:
-                    writer.close()
+            if upstream is not None:
+                self._tunnels.pop(upstream.get_extra_info("sockname")[1], None)
+                upstream.close()
+            answer.close()
 
     async def _read_target(self, client: asyncio.StreamReader) -> tuple[str, int]:
         try:

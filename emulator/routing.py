@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from emulator import errors
 
 # The prefix of everything that belongs to a workspace, as routes are written.
-WORKSPACE = "/subscriptions/{subscription}/resourcegroups/{group}/providers/microsoft.machinelearningservices/workspaces/{workspace}"
+PROVIDER = "/providers/microsoft.machinelearningservices"
+WORKSPACE = "/subscriptions/{subscription}/resourcegroups/{group}" + PROVIDER + "/workspaces/{workspace}"
 LITERAL = re.compile(r"/([^/{}]+)(?=/|\Z)")
 
 

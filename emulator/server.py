@@ -8,7 +8,9 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator import errors
+from emulator import control, errors
+from emulator.faults.book import Faults
+from emulator.faults.middleware import FaultyApp, Reset
 from emulator.hosts import Service, service_of
 from emulator.http import reply_error
 from emulator.installation import Installation
@@ -22,9 +24,15 @@ class Server:
     The record has method, host, path, status and milliseconds; never a query (SAS signatures) and never a header (tokens, keys).
     """
 
-    def __init__(self, installation: Installation, services: dict[Service, ASGIApp]) -> None:
+    def __init__(
+        self, installation: Installation, services: dict[Service, ASGIApp], faults: Faults, reset: Reset
+    ) -> None:
         self._installation = installation
         self._services = services
+        self._faults = faults
+        self._reset = reset
+        self._calls = control.Calls(maxlen=control.KEPT_CALLS)
+        self._control = control.app(installation, faults, self._calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,17 +57,23 @@ class Server:
                 failure = errors.gateway(500, "InternalServerError", "The emulator failed; its log holds the trace.")
                 await reply_error(failure)(scope, receive, sending)
         finally:
+            if host not in control.HOSTS:
+                status = answered[0] if answered else None
+                self._calls.append({"method": scope["method"], "host": host, "path": _path(scope), "status": status})
             took = (time.perf_counter() - started) * 1000
             access.info(
                 "%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took
             )
 
     async def _answer(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if host in control.HOSTS:
+            await self._control(scope, receive, send)
+            return
         service = service_of(host, self._installation)
         app = None if service is None else self._services.get(service)
         if app is None:
             raise errors.not_emulated(scope["method"], host, _path(scope))
-        await app(scope, receive, send)
+        await FaultyApp(app, host, self._faults, self._reset)(scope, receive, send)
 
 
 def _host(scope: Scope) -> str:

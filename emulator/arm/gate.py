@@ -77,18 +77,19 @@ def authorize(principal: Principal, scope: Scope) -> None:
     last = scope["path"].rsplit("/", 1)[-1].lower()
     if principal.role == "Contributor" or scope["method"] in READ_METHODS or last in READ_ACTIONS:
         return
-    verb = {"PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(scope["method"], f"{last}/action")
-    raise errors.authorization_failed(
-        principal.client_id, principal.object_id, _action(scope["path"], verb), scope["path"]
-    )
+    needed = action(scope["method"], scope["path"])
+    raise errors.authorization_failed(principal.client_id, principal.object_id, needed, scope["path"])
 
 
-def _action(path: str, verb: str) -> str:
-    parts = path.split("/providers/")[-1].split("/")
-    types = [part for part in parts[1::2] if part]
-    if verb.endswith("/action") and types and len(parts) % 2 == 0:
-        types = types[:-1]
-    return "/".join([parts[0], *types, verb])
+def action(method: str, path: str) -> str:
+    """Azure's name for what a call does, as roles list it: `Microsoft.MachineLearningServices/workspaces/jobs/write`."""
+    parts = path.split("/providers/")[-1].strip("/").split("/")
+    types = parts[1::2]
+    if method != "POST":
+        verb = {"PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(method, "read")
+        return "/".join([parts[0], *types, verb])
+    # The last segment of a POST is the action itself.
+    return "/".join([parts[0], *types[: (len(parts) - 1) // 2], parts[-1], "action"])
 
 
 def _require_api_version(scope: Scope) -> None:

@@ -1,15 +1,51 @@
 """Files of a dataset on the Hugging Face hub, at one commit of it."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from urllib.parse import quote
 
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.ranged import RangedFile
 from tasks.sampling.sources import DataFile, Source, by_split
 
 HUB = "https://huggingface.co"
+
+RETRIES = 4
+"""After 1, 2, 4 and 8 seconds, where the hub cannot be reached, has a fault or is busy."""
+
+
+@dataclass(frozen=True)
+class _Hub:
+    """One dataset as one user sees it."""
+
+    endpoint: str
+    dataset: str
+    token: str | None
+
+    def get(self, url: str, revision: str | None, **headers: str) -> bytes:
+        """The body at `url`.
+
+        Raises:
+            SourceUnavailable: the hub refuses, or cannot be reached.
+        """
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+        headers |= build_hf_headers(token=self.token)
+        with _refusals_explained(self.dataset, revision, self.endpoint):
+            response = http_backoff("GET", url, max_retries=RETRIES, headers=headers, timeout=60, follow_redirects=True)
+            hf_raise_for_status(response)
+        return bytes(response.content)
+
+    def open(self, commit: str, name: str, size: int) -> RangedFile:
+        """One file of the dataset."""
+        from huggingface_hub import hf_hub_url
+
+        url = hf_hub_url(self.dataset, name, repo_type="dataset", revision=commit, endpoint=self.endpoint)
+        return RangedFile(size, lambda start, end: self.get(url, commit, range=f"bytes={start}-{end - 1}"))
 
 
 def resolve_hub(dataset: str, splits: list[str], *, revision: str | None, token: str | None) -> Source:
@@ -20,38 +56,17 @@ def resolve_hub(dataset: str, splits: list[str], *, revision: str | None, token:
     Raises:
         SourceUnavailable: no such dataset or revision, no right to read it, or no way to the hub.
     """
-    from huggingface_hub import HfApi
-
-    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
-    with _refusals_explained(dataset, revision, endpoint):
-        info = HfApi(endpoint=endpoint, token=token).dataset_info(dataset, revision=revision, files_metadata=True)
-    commit = str(info.sha)
+    hub = _Hub(os.environ.get("HF_ENDPOINT", HUB).rstrip("/"), dataset, token)
+    at = quote(revision or "main", safe="")
+    info = json.loads(hub.get(f"{hub.endpoint}/api/datasets/{dataset}/revision/{at}?blobs=true", revision))
+    commit = str(info["sha"])
     files = [
         DataFile(
-            name=file.rfilename,
-            size=file.size or 0,
-            open=partial(_open, dataset, commit, endpoint, token, file.rfilename, file.size or 0),
-            remote=True,
+            file["rfilename"], file["size"], partial(hub.open, commit, file["rfilename"], file["size"]), remote=True
         )
-        for file in info.siblings or []
+        for file in info["siblings"]
     ]
     return Source(id=dataset, revision=commit, splits=by_split(dataset, files, splits))
-
-
-def _open(dataset: str, commit: str, endpoint: str, token: str | None, name: str, size: int) -> RangedFile:
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
-
-    url = hf_hub_url(dataset, name, repo_type="dataset", revision=commit, endpoint=endpoint)
-
-    def fetch(start: int, end: int) -> bytes:
-        headers = {**build_hf_headers(token=token), "range": f"bytes={start}-{end - 1}"}
-        with _refusals_explained(dataset, commit, endpoint):
-            response = http_backoff("GET", url, headers=headers, timeout=60, follow_redirects=True)
-            hf_raise_for_status(response)
-        return bytes(response.content)
-
-    return RangedFile(size, fetch)
 
 
 @contextmanager

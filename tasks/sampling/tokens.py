@@ -29,7 +29,10 @@ def token_counter(tokenizer: Path) -> Callable[[pl.DataFrame], pl.Series]:
         raise DatasetError(f"{path} is no tokenizer: {error}. Name the model's tokenizer.json.") from error
 
     def count(frame: pl.DataFrame) -> pl.Series:
-        rows = [[(message or {}).get("content") or "" for message in messages or []] for messages in frame["messages"].to_list()]
+        rows = [
+            [(message or {}).get("content") or "" for message in messages or []]
+            for messages in frame["messages"].to_list()
+        ]
         encoded = model.encode_batch_fast([text for row in rows for text in row], add_special_tokens=False)
         lengths = iter([len(encoding) for encoding in encoded])
         return pl.Series([sum(islice(lengths, len(row))) for row in rows], dtype=pl.Int64)

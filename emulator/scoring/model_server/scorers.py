@@ -92,7 +92,7 @@ class ScriptScorer:
         self._entry = entry
 
     def load(self) -> None:
-        os.environ["AZUREML_MODEL_DIR"] = str(self._model)
+        os.environ.setdefault("AZUREML_MODEL_DIR", str(self._model))
         sys.path.insert(0, str(self._code))
         file = self._code / self._entry
         spec = importlib.util.spec_from_file_location(file.stem, file)

@@ -49,9 +49,7 @@ def file_asset(workspace: AzureMLWorkspace, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("source", ["azureml:chats:3", "azureml:chats@latest"])
 def test_a_data_asset_is_sampled(source: str, workspace: AzureMLWorkspace, folder_asset: str, tmp_path: Path) -> None:
-    sampled = sample(
-        DatasetSampling(source=source, percent=50, validation_percent=0), tmp_path, workspace=workspace
-    )
+    sampled = sample(DatasetSampling(source=source, percent=50, validation_percent=0), tmp_path, workspace=workspace)
     assert read_jsonl(sampled.train.path) == conversations(20)
     assert sampled.revision.startswith("blobs-")
 
@@ -99,7 +97,9 @@ def test_a_blob_that_changes_while_it_is_read_is_refused(
     container = ContainerClient(info["account_url"], info["container_name"], credential=info["credential"])
     container.upload_blob("changing/rows.jsonl", write_jsonl(tmp_path / "a", conversations(3)).read_bytes())
     source = resolve("azureml://datastores/workspaceblobstore/paths/changing/", ["train_sft"], workspace=workspace)
-    container.upload_blob("changing/rows.jsonl", write_jsonl(tmp_path / "b", conversations(3, 7)).read_bytes(), overwrite=True)
+    container.upload_blob(
+        "changing/rows.jsonl", write_jsonl(tmp_path / "b", conversations(3, 7)).read_bytes(), overwrite=True
+    )
     with pytest.raises(SourceUnavailable, match=r"changing/rows\.jsonl was changed while it was sampled"):
         SplitReader("train_sft", source.splits["train_sft"], may_have_more=False)
 

@@ -27,6 +27,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
         self.token: str | None = None
+        self.faults = 0
         self.sent: list[tuple[str, int]] = []
 
     @property
@@ -39,7 +40,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        if self.server.token and self.headers["authorization"] != f"Bearer {self.server.token}":
+        if self.server.faults:
+            self.server.faults -= 1
+            self._answer(503, b"busy", {"Retry-After": "0"})
+        elif self.server.token and self.headers["authorization"] != f"Bearer {self.server.token}":
             self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif match := re.fullmatch(rf"/api/datasets/{DATASET}(/revision/(?P<revision>[^?]+))?(\?.*)?", self.path):
             if match["revision"] in (None, "main", COMMIT):
@@ -58,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _info(self) -> dict[str, Any]:
         files = [path for path in sorted(self.server.folder.rglob("*")) if path.is_file()]
         siblings = [
-            {"rfilename": path.relative_to(self.server.folder).as_posix(), "size": path.stat().st_size} for path in files
+            {"rfilename": path.relative_to(self.server.folder).as_posix(), "size": path.stat().st_size}
+            for path in files
         ]
         return {"id": DATASET, "sha": COMMIT, "siblings": siblings}
 
@@ -121,9 +126,14 @@ def test_an_unknown_revision_or_dataset_is_refused(hub: Hub, tmp_path: Path) -> 
         sample(DatasetSampling(source="someone/else"), tmp_path / "out")
 
 
-def test_without_a_way_to_the_hub_there_is_one_clear_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_the_hub_is_outlasted(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = 2
+    assert sample(DatasetSampling(source=DATASET), tmp_path / "out").revision == COMMIT
+    assert hub.faults == 0
+
+
+def test_without_a_way_to_the_hub_there_is_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("tasks.sampling.hub.RETRIES", 0)
     with pytest.raises(SourceUnavailable, match=r"The hub at http://127\.0\.0\.1:9 cannot be reached"):
         sample(DatasetSampling(), tmp_path / "out")

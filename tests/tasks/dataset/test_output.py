@@ -29,7 +29,9 @@ from tests.tasks.dataset.made import (
     write_parquet,
 )
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(lambda text: text.strip() != "")
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
+    lambda text: text.strip() != ""
+)
 
 
 @st.composite

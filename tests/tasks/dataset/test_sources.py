@@ -147,7 +147,9 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_split_that_is_not_there_is_refused_with_the_files_that_are(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "made/train.jsonl", conversations(3))
     write_jsonl(tmp_path / "made/test.jsonl", conversations(3, 10))
-    with pytest.raises(SourceUnavailable, match=r"no file of the split train_sft\. Its files are test\.jsonl, train\.jsonl"):
+    with pytest.raises(
+        SourceUnavailable, match=r"no file of the split train_sft\. Its files are test\.jsonl, train\.jsonl"
+    ):
         sample(only_train(tmp_path / "made"), tmp_path / "out")
 
 

@@ -1,0 +1,1 @@
+"""Faults on request: what goes wrong, for which call, and how often."""

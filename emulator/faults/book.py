@@ -1,0 +1,98 @@
+"""The book of faults: the rules in force, what each has hit, and the effect that the current call is under.
+
+Behaviour asks `under(kind)` where it can go wrong. It sees a rule's effect only while it works on the call that the rule hit, and
+in what that call started.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import uuid
+from contextvars import ContextVar
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from emulator.faults.rules import Effect, Rule
+from emulator.store import Document, Store
+
+log = logging.getLogger("emulator.faults")
+
+TYPE = "fault"
+
+_current: ContextVar[Effect | None] = ContextVar("fault", default=None)
+E = TypeVar("E")
+
+
+def under(kind: type[E]) -> E | None:
+    """The effect of that kind which the current call is under, or None."""
+    effect = _current.get()
+    return effect if isinstance(effect, kind) else None
+
+
+class Faults:
+    """The rules, kept in the store so that they outlive a restart. The oldest rule that matches a call decides."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, rule: Rule) -> str:
+        """Puts a rule in force; returns its id."""
+        id = uuid.uuid4().hex[:8]
+        self._store.put(TYPE, id, {"id": id, "rule": rule.model_dump(), "seen": 0, "hits": 0})
+        return id
+
+    def all(self) -> list[Document]:
+        """Every rule: id, match, effect, the calls seen and hit."""
+        return [_shown(document) for document in self._store.list(TYPE)]
+
+    def clear(self, id: str | None = None) -> int:
+        """Takes one rule, or all, out of force; returns how many."""
+        ids = [document["id"] for document in self._store.list(TYPE) if id in (None, document["id"])]
+        for found in ids:
+            self._store.delete(TYPE, found)
+        return len(ids)
+
+    def meet(self, method: str, host: str, path: str, operation: str) -> Effect | None:
+        """Counts the call and puts it under the effect of the rule that hits it, if one does."""
+        _current.set(None)
+        effect: Effect | None = None
+        for document in self._store.list(TYPE):
+            rule = Rule.model_validate(document["rule"])
+            if not _matches(rule, method, host, path, operation):
+                continue
+            document["seen"] += 1
+            if effect is None and _hits(rule, document):
+                document["hits"] += 1
+                effect = rule.effect
+                log.warning("rule %s (%s) hit %s %s%s", document["id"], effect.kind, method, host, path)
+            self._store.put(TYPE, document["id"], document)
+        _current.set(effect)
+        return effect
+
+
+def _matches(rule: Rule, method: str, host: str, path: str, operation: str) -> bool:
+    wanted = rule.match
+    return (
+        wanted.method.upper() in ("*", method)
+        and fnmatchcase((host + path).lower(), wanted.path.lower())
+        and fnmatchcase(operation.lower(), wanted.operation.lower())
+    )
+
+
+def _hits(rule: Rule, document: Document) -> bool:
+    match, seen = rule.match, document["seen"]
+    if seen < match.nth or (match.times and document["hits"] >= match.times):
+        return False
+    return match.probability >= 1 or random.Random(f"{rule.seed}:{seen}").random() < match.probability
+
+
+def _shown(document: Document) -> dict[str, Any]:
+    rule = document["rule"]
+    return {
+        "id": document["id"],
+        "match": rule["match"],
+        "effect": rule["effect"],
+        "seen": document["seen"],
+        "hits": document["hits"],
+    }

@@ -1,0 +1,84 @@
+"""The stage as Prefect runs it, and what people see of it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.dataset import DatasetSampling, SampledDataset, sample_dataset
+from tasks.sampling.errors import InvalidRows
+from tests.tasks.dataset.made import conversation, conversations, dataset, only_train, write_jsonl
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect() -> Iterator[None]:
+    """A Prefect server of the tests' own."""
+    with prefect_test_harness():
+        yield
+
+
+@flow
+def sampling(params: DatasetSampling, directory: Path) -> SampledDataset:
+    """One stage."""
+    return sample_dataset(params, directory)
+
+
+def test_the_stage_gives_the_sample_and_shows_it(tmp_path: Path) -> None:
+    made = dataset(tmp_path / "made", rows=30)
+    sampled = sampling(DatasetSampling(source=str(made), percent=50), tmp_path / "out")
+    assert (sampled.train.rows, sampled.reused) == (27, False)
+
+    progress = _artifact("dataset-sampling")
+    assert progress == 100.0
+
+    table = _artifact("dataset-rows")
+    shown = json.loads(table)
+    assert [row["prompt_id"] for row in shown] == _first_ids(sampled.train.path, 5)
+    assert shown[0]["messages"].startswith("user: hello 0.0 / assistant: hello 0.1")
+
+    summary = _artifact("dataset")
+    assert sampled.sha256 in summary
+    assert f"| train | train_sft | 27 | 60 | 0 | {sampled.train.bytes} |" in summary
+
+
+def test_all_digit_ids_and_long_texts_are_shown_as_they_are(tmp_path: Path) -> None:
+    rows = [conversation(1, text="x" * 5000) | {"prompt_id": "1" * 64}, *conversations(2, 5)]
+    sampling(only_train(write_jsonl(tmp_path / "rows.jsonl", rows)), tmp_path / "out")
+    table = _artifact("dataset-rows")
+    shown = json.loads(table)
+    assert shown[0]["prompt_id"] == "1" * 64
+    assert len(shown[0]["messages"]) == len(shown[0]["prompt"]) == 200
+
+
+def test_a_refusal_fails_the_run_with_its_own_words(tmp_path: Path) -> None:
+    rows = [*conversations(3), conversation(9) | {"prompt": "other"}]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(InvalidRows, match=r"rows\.jsonl, row 4: prompt is not the first message: 'other'"):
+        sampling(only_train(source), tmp_path / "out")
+
+
+def test_the_hub_s_token_comes_from_a_block_and_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Secret(value="hf_secret").save("hub-token", overwrite=True)
+    source = write_jsonl(tmp_path / "rows.jsonl", conversations(3))
+    sampled = sampling(only_train(source, hub_token_block="hub-token"), tmp_path / "out")
+    assert sampled.train.rows == 3
+    assert "hf_secret" not in caplog.text
+    with pytest.raises(ValueError, match="no-such-block"):
+        sampling(only_train(source, hub_token_block="no-such-block"), tmp_path / "out")
+
+
+def _artifact(key: str) -> Any:
+    """What the server holds under `key`."""
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/artifacts/latest/filter", json={"artifacts": {"key": {"any_": [key]}}})
+    return found.json()[0]["data"]
+
+
+def _first_ids(path: Path, count: int) -> list[str]:
+    return [json.loads(line)["prompt_id"] for line in path.read_text().split("\n")[:count]]

@@ -1,0 +1,79 @@
+"""Models and computes that do not do end here, with one sentence and nothing created."""
+
+from typing import Any
+
+import pytest
+
+from blocks import AzureMLWorkspace
+from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
+from tasks.errors import Refused
+from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+
+SIZE = "Standard_NC6s_v3"
+
+
+@pytest.fixture(scope="module")
+def model(workspace: AzureMLWorkspace) -> FoundationModel:
+    return find_foundation_model.fn(workspace, ModelChoice())
+
+
+def validated(
+    workspace: AzureMLWorkspace, model: FoundationModel, nodes: int = 1, instance_type: str | None = SIZE, **choice: Any
+) -> ValidatedCompute:
+    return validate_compute.fn(workspace, model, ComputeChoice(**choice), nodes, instance_type)
+
+
+def clusters(workspace: AzureMLWorkspace) -> set[str]:
+    return {str(compute.name) for compute in workspace.client().compute.list()}
+
+
+def test_the_default_model_is_found_with_what_its_publisher_says(model: FoundationModel) -> None:
+    assert model.id.startswith("azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/")
+    assert not model.archived
+    assert model.finetune_allow_list
+    assert model.defaults["apply_lora"] == "true"
+
+
+@pytest.mark.parametrize("choice", [ModelChoice(name="no-such-model"), ModelChoice(version="999")])
+def test_an_unknown_model_is_refused(workspace: AzureMLWorkspace, choice: ModelChoice) -> None:
+    with pytest.raises(Refused, match=f"There is no model {choice.name}"):
+        find_foundation_model.fn(workspace, choice)
+
+
+def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace) -> None:
+    with pytest.raises(Refused, match="retired on 2025-08-30"):
+        find_foundation_model.fn(workspace, ModelChoice(name="Phi-2-chat"))
+    assert find_foundation_model.fn(workspace, ModelChoice(name="Phi-2-chat", allow_retired=True)).dates
+
+
+def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace, model: FoundationModel) -> None:
+    first = validated(workspace, model, cluster="made-once", size=SIZE)
+    again = validated(workspace, model, cluster="made-once")
+    assert (first.created, again.created) == (True, False)
+    assert (again.size.lower(), again.gpus_per_node, again.tier) == (SIZE.lower(), 1, "dedicated")
+    assert {line.purpose.split()[0] for line in again.quota} == {"training", "serving"}
+
+
+def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, model: FoundationModel) -> None:
+    validated(workspace, model, cluster="small-one", size=SIZE)
+    with pytest.raises(Refused, match="not Standard_NC24rs_v3"):
+        validated(workspace, model, cluster="small-one", size="Standard_NC24rs_v3")
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        ({"size": "Standard_DS3_v2"}, "no GPU"),
+        ({"size": "Standard_NoSuchSize"}, "not offered"),
+        ({"size": "Standard_NC24"}, "list of sizes for fine-tuning|not offered"),
+        ({"size": "Standard_NC24rs_v3", "max_nodes": 90, "nodes": 90}, "need 2160 vCPUs of family"),
+        ({"size": SIZE, "nodes": 2}, "at most 1"),
+        ({"size": SIZE, "instance_type": "Standard_DS3_v2"}, "list of sizes for inference"),
+    ],
+)
+def test_what_does_not_do_is_refused_before_anything_is_created(
+    workspace: AzureMLWorkspace, model: FoundationModel, choice: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Refused, match=why):
+        validated(workspace, model, cluster="never-made", **choice)
+    assert "never-made" not in clusters(workspace)
