@@ -48,12 +48,12 @@ def assistant_spans(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mes
 
 
 def labelled_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
-    """For each token (by its character offsets), whether it lies in an answer. Spans are in order and disjoint."""
+    """For each token (by its character offsets), whether any of it lies in an answer. Spans are in order and disjoint."""
     labels: list[bool] = []
     remaining = iter(spans)
     current = next(remaining, None)
     for start, end in offsets:
         while current and start >= current[1]:
             current = next(remaining, None)
-        labels.append(bool(current and start >= current[0] and end > start))
+        labels.append(bool(current and start < end and end > current[0]))
     return labels

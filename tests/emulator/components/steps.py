@@ -36,7 +36,9 @@ def rows(count: int, seed: int = 0) -> list[Row]:
     made = []
     for _ in range(count):
         place, city = choose.choice(["bridge", "library", "garden"]), choose.choice(["Oslo", "Lima", "Kyoto", "Cairo"])
-        made.append(chat(f"Who uses the {place} in {city}?", f"The people of {city} use the {place}.", "Why?", "It is near."))
+        made.append(
+            chat(f"Who uses the {place} in {city}?", f"The people of {city} use the {place}.", "Why?", "It is near.")
+        )
     return made
 
 
@@ -107,7 +109,12 @@ def start(module: str, work: Path, **given: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", f"emulator.components.chat_completion.{module}", *argv],
         cwd=work,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "AZUREML_ERROR_FILE": str(work / "error.json")},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "AZUREML_ERROR_FILE": str(work / "error.json"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -71,7 +71,9 @@ def test_both_outputs_of_the_pipeline_are_written_by_a_step() -> None:
 
 def test_the_notebooks_parameters_are_inputs_of_the_types_it_sends() -> None:
     inputs = PIPELINE["inputs"]
-    assert {name: inputs[name]["type"] for name in ("num_train_epochs", "learning_rate", "apply_lora", "deepspeed_stage")} == {
+    assert {
+        name: inputs[name]["type"] for name in ("num_train_epochs", "learning_rate", "apply_lora", "deepspeed_stage")
+    } == {
         "num_train_epochs": "integer",
         "learning_rate": "number",
         "apply_lora": "string",

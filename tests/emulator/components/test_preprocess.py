@@ -58,7 +58,10 @@ def test_only_what_the_assistant_says_is_learnt_with_its_end_of_turn(tokenizer: 
 
 def test_the_assistant_is_found_in_a_template_that_marks_nothing_and_adds_a_system_turn(tokenizer: Any) -> None:
     tokenizer.chat_template = CHATML
-    assert learnt(tokenizer, CONVERSATION) == ["Hello! How are you?<|im_end|>", " Me too,\n\nthanks – merci  <|im_end|>"]
+    assert learnt(tokenizer, CONVERSATION) == [
+        "Hello! How are you?<|im_end|>",
+        " Me too,\n\nthanks – merci  <|im_end|>",
+    ]
 
 
 def test_the_assistant_is_found_in_a_template_that_rewrites_earlier_turns(tokenizer: Any) -> None:
@@ -96,7 +99,8 @@ def test_when_no_row_is_left_a_larger_limit_is_asked_for(model: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("with_test", "sizes"), [(True, {"train": 40, "validation": 10}), (False, {"train": 40, "validation": 5, "test": 5})]
+    ("with_test", "sizes"),
+    [(True, {"train": 40, "validation": 10}), (False, {"train": 40, "validation": 5, "test": 5})],
 )
 def test_without_validation_data_a_fifth_of_the_training_rows_is_cut_off(
     with_test: bool, sizes: dict[str, int], model: Path, tmp_path: Path

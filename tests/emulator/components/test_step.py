@@ -23,7 +23,12 @@ def test_arguments_come_in_their_declared_types() -> None:
 
 def test_what_is_not_given_has_the_declared_default_or_is_none() -> None:
     given = arguments(FINETUNE, **PATHS)
-    assert (given.lora_alpha, given.merge_lora_weights, given.optim, given.deepspeed) == (128, True, "adamw_torch", None)
+    assert (given.lora_alpha, given.merge_lora_weights, given.optim, given.deepspeed) == (
+        128,
+        True,
+        "adamw_torch",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,11 @@ def test_a_wrong_argument_is_named_with_what_is_wrong(name: str, value: str, com
 @pytest.mark.parametrize(
     ("error", "code", "reported"),
     [
-        (UserError("Give a larger max_seq_length."), 1, {"code": "UserError", "message": "Give a larger max_seq_length."}),
+        (
+            UserError("Give a larger max_seq_length."),
+            1,
+            {"code": "UserError", "message": "Give a larger max_seq_length."},
+        ),
         (RuntimeError("disk"), 1, {"code": "SystemError", "message": f"{FINETUNE} failed: RuntimeError: disk"}),
         (Terminated("stopped"), 143, None),
     ],

@@ -56,7 +56,9 @@ def as_parquet(folder: Path) -> Path:
 def as_mltable(folder: Path) -> Path:
     write_jsonl(folder / "a.jsonl", ROWS[:1])
     write_jsonl(folder / "b.jsonl", ROWS[1:])
-    (folder / "MLTable").write_text("paths:\n  - pattern: ./*.jsonl\ntransformations:\n  - read_json_lines:\n      encoding: utf8\n")
+    (folder / "MLTable").write_text(
+        "paths:\n  - pattern: ./*.jsonl\ntransformations:\n  - read_json_lines:\n      encoding: utf8\n"
+    )
     return folder
 
 

@@ -4,27 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from blocks.azure_credentials import AzureCredentials
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import SplitReader
 from tasks.sampling.sample import sample
 from tasks.sampling.sources import resolve
-from tests.emulated import Emulator
 from tests.tasks.dataset.made import conversations, dataset, only_train, read_jsonl, write_jsonl
-
-
-@pytest.fixture(scope="module")
-def workspace(emulator: Emulator) -> AzureMLWorkspace:
-    """The emulated workspace, as the flow sees it."""
-    here = emulator.installation
-    return AzureMLWorkspace(
-        subscription_id=here.subscription_id,
-        resource_group=here.resource_group,
-        workspace_name=here.workspace,
-        credentials=AzureCredentials(auth="default"),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""The sample's files as data assets of the workspace, each version named by its content."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.sampling.results import SampledDataset
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+VERSION_DIGITS = 20
+"""Of the SHA-256. Azure ML takes versions of up to 30 characters."""
+
+NAME_CHARACTERS = 200
+"""Azure ML takes names of up to 255 characters."""
+
+
+def register_data_assets(client: MLClient, sampled: SampledDataset) -> dict[str, str]:
+    """Uploads and registers each file of the sample that the workspace does not have yet.
+
+    Returns:
+        By purpose, what a job's input takes as its path: `azureml:NAME:VERSION`.
+
+    Raises:
+        azure.core.exceptions.HttpResponseError: the workspace or its storage refuses.
+    """
+    return {purpose: _register(client, sampled, purpose) for purpose in sampled.splits()}
+
+
+def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
+    from azure.ai.ml.entities import Data
+    from azure.core.exceptions import ResourceNotFoundError
+
+    split = sampled.splits()[purpose]
+    name = _name(sampled.source, split.path.stem)
+    version = split.sha256[:VERSION_DIGITS]
+    try:
+        client.data.get(name, version=version)
+    except ResourceNotFoundError:
+        tags = {
+            "source": sampled.source,
+            "revision": sampled.revision,
+            "split": split.split,
+            "purpose": purpose,
+            "rows": str(split.rows),
+            "sha256": split.sha256,
+        }
+        client.data.create_or_update(
+            Data(
+                name=name,
+                version=version,
+                type="uri_file",
+                path=str(split.path),
+                tags=tags,
+                description=_told(sampled, purpose),
+            )
+        )
+    return f"azureml:{name}:{version}"
+
+
+def _name(source: str, file: str) -> str:
+    dataset = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.rstrip("/")).name.removeprefix("azureml:")).strip("-_")
+    return f"{dataset or 'dataset'}-{file}"[:NAME_CHARACTERS]
+
+
+def _told(sampled: SampledDataset, purpose: str) -> str:
+    split = sampled.splits()[purpose]
+    return f"{split.rows} of {split.source_rows} conversations of {split.split} of {sampled.source}, for {purpose}."
