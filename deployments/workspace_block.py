@@ -16,7 +16,9 @@ from blocks import AzureCredentials, AzureMLWorkspace
 def main(arguments: list[str] | None = None) -> None:
     """Registers both block types and saves one workspace under a name; saving again overwrites it."""
     parser = argparse.ArgumentParser(prog="python -m deployments.workspace_block", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="the workspace's config.json, as Azure ML studio offers it")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="the workspace's config.json, as Azure ML studio offers it"
+    )
     parser.add_argument("--name", default="azureml", help="the block's name (default: azureml)")
     parser.add_argument("--credentials", help="name of a saved AzureCredentials block")
     parser.add_argument("--registry", default="azureml", help="the model registry (default: azureml)")

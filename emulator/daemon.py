@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -127,6 +128,8 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
     installation = Installation.open(state)
     certificates = Certificates.open(installation)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as tls_socket:
+        # asyncio does it only for sockets that name their protocol; without it, each answer's body waits for an acknowledgement.
+        tls_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls_port = tls_socket.getsockname()[1]
         tunnels = Proxy(installation, tls_port)
         proxy = await asyncio.start_server(tunnels.serve, "127.0.0.1", port, limit=HEAD_LIMIT)
@@ -146,6 +149,9 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
             timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn hears them first, and raises them again once it has ended: that must not end what comes after it.
+            signal.signal(number, lambda *_: None)
         await azure.start()
         serving = asyncio.create_task(server.serve(sockets=[tls_socket]))
         while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn offers no event for it
@@ -155,6 +161,7 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
             await serving  # returns on SIGTERM and SIGINT, which uvicorn handles
         finally:
             proxy.close()
+            tunnels.close()
             await azure.stop()
             (state / PROCESS_FILE).unlink(missing_ok=True)
 

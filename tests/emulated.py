@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from emulator.installation import Installation
 
 ROOT = Path(__file__).parent.parent
+# The distinct calls of the last test session, for docs/emulator-coverage.md.
+CALLS = ROOT / ".cache" / "calls.jsonl"
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,27 @@ def running_emulator(state: Path) -> Iterator[Emulator]:
     try:
         yield emulator
     finally:
+        _keep_calls(emulator)
         emulator.stop()
+
+
+def _keep_calls(emulator: Emulator) -> None:
+    """Adds the calls that were answered well to the session's record; a test may have killed the emulator."""
+    from emulator import control, daemon
+
+    running = daemon.find(emulator.state)
+    if running is None:
+        return
+    CALLS.parent.mkdir(parents=True, exist_ok=True)
+    known = set(CALLS.read_text().splitlines()) if CALLS.exists() else set()
+    made = control.ask(emulator.installation, running.tls_port, "GET", "/calls")
+    answered = {
+        json.dumps({key: call[key] for key in ("method", "host", "path")})
+        for call in made
+        if call["status"] is not None and call["status"] < 400
+    }
+    with CALLS.open("a") as file:
+        file.writelines(f"{line}\n" for line in sorted(answered - known))
 
 
 @contextlib.contextmanager

@@ -72,10 +72,12 @@ def _versions(assets: Assets, kind: AssetKind) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         newest_first = "desc" in query(request, "$orderBy").lower()
         view = query(request, "listViewType", "ActiveOnly")
-        found = assets.versions(kind, request.path_params["name"], view, newest_first)
         wanted = query(request, "hash")
-        if wanted:
-            found = [d for d in found if d["properties"].get("properties", {}).get("hash_sha256") == wanted]
+        found = (
+            assets.with_hash(kind, wanted)
+            if wanted
+            else assets.versions(kind, request.path_params["name"], view, newest_first)
+        )
         return reply(page(request, found))
 
     return endpoint

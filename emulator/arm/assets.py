@@ -145,13 +145,18 @@ class Assets:
         """The versions of a name, oldest first unless said otherwise.
 
         Raises:
-            AzureError: 404, there is no such name; of code, a client asks by a name that it has just made, and gets none.
+            AzureError: 404, there is no such name.
         """
         found = self._store.list(TYPE, _key(kind, name, ""))
-        if not found and kind is not AssetKind.CODES:
+        if not found:
             raise errors.asset_not_found(kind.noun, name)
         shown = [document for document in found if _in_view(document, view)]
         return shown[::-1] if newest_first else shown
+
+    def with_hash(self, kind: AssetKind, hash: str) -> list[Document]:
+        """The versions of that content, of any name: a client asks before it uploads code again."""
+        found = self._store.list(TYPE, f"{kind}/")
+        return [document for document in found if document["properties"]["properties"].get("hash_sha256") == hash]
 
     def containers(self, kind: AssetKind, view: str = "ActiveOnly") -> list[Document]:
         """Every name with a version in view; anonymous assets have no container of their own."""

@@ -175,8 +175,10 @@ class Endpoints:
 
         async def replace() -> None:
             kept = self.require(name)
-            changed = {**kept["keys"], body.keyType.lower(): body.keyValue or keys.new_key()}
-            self._change(name, keys=changed)
+            which = body.keyType.lower()
+            # The SDK sends the key that it wants replaced.
+            given = body.keyValue if body.keyValue != kept["keys"][which] else None
+            self._change(name, keys={**kept["keys"], which: given or keys.new_key()})
 
         return self._operations.start(Kind.ENDPOINT, replace)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -15,20 +14,16 @@ from emulator import errors
 from emulator.blob import headers as blob_headers
 from emulator.blob import listing
 from emulator.blob.access import Access, Caller, Need
-from emulator.blob.blobs import Blobs, read
+from emulator.blob.blobs import Blob, Blobs, read
+from emulator.blob.bodies import BLOCK_LIMIT, BLOCK_LIST_LIMIT, PUT_LIMIT, block_list, body_of
 from emulator.blob.containers import UNFIT, Containers
 from emulator.blob.dates import http_date
-from emulator.blob.uploads import Uploads, check_block_id
+from emulator.blob.uploads import Upload, Uploads, check_block_id
 from emulator.http import reply_error
 from emulator.identity.tokens import Tokens
 from emulator.installation import Installation
 from emulator.store import Store
 
-# Bytes, Azure's own for Put Blob, Put Block and (from 50,000 blocks of the longest ids) Put Block List.
-PUT_LIMIT = 5000 * 1024 * 1024
-BLOCK_LIMIT = 4000 * 1024 * 1024
-BLOCK_LIST_LIMIT = 8 * 1024 * 1024
-BLOCK_COUNT = 50_000
 # What changes the meaning of a write, and is not kept here.
 UNSUPPORTED_HEADERS = ("x-ms-copy-source", "x-ms-structured-body", "x-ms-encryption-key", "x-ms-lease-id")
 
@@ -171,20 +166,9 @@ class BlobService:
         metadata = blob_headers.metadata_of(request.headers)
         self._require_writable(request, target)
         upload = await self._uploads.receive(
-            _body(request, PUT_LIMIT), limit=PUT_LIMIT, md5=request.headers.get("content-md5")
+            body_of(request, PUT_LIMIT), limit=PUT_LIMIT, md5=request.headers.get("content-md5")
         )
-        try:
-            blob = self._blobs.commit(
-                target.container,
-                target.blob,
-                upload,
-                content_type=_content_type(request),
-                metadata=metadata,
-                overwrite=self._require_writable(request, target),
-            )
-        finally:
-            self._uploads.discard(upload)
-        self._uploads.forget(target.container, target.blob)
+        blob = self._commit(request, target, upload, metadata)
         headers = {**blob_headers.written(blob), "Content-MD5": blob.md5, "x-ms-request-server-encrypted": "true"}
         return _empty(201, headers)
 
@@ -194,7 +178,7 @@ class BlobService:
         check_block_id(block)
         self._containers.locate(target.container, target.blob)
         md5 = request.headers.get("content-md5")
-        upload = await self._uploads.receive(_body(request, BLOCK_LIMIT), limit=BLOCK_LIMIT, md5=md5)
+        upload = await self._uploads.receive(body_of(request, BLOCK_LIMIT), limit=BLOCK_LIMIT, md5=md5)
         self._uploads.stage(target.container, target.blob, block, upload)
         return _empty(201, {"Content-MD5": upload.md5, "x-ms-request-server-encrypted": "true"})
 
@@ -202,20 +186,9 @@ class BlobService:
         _refuse_unsupported(request)
         metadata = blob_headers.metadata_of(request.headers)
         self._require_writable(request, target)
-        raw = b"".join([piece async for piece in _body(request, BLOCK_LIST_LIMIT)])
-        upload = await asyncio.to_thread(self._uploads.assemble, target.container, target.blob, _block_list(raw))
-        try:
-            blob = self._blobs.commit(
-                target.container,
-                target.blob,
-                upload,
-                content_type=_content_type(request),
-                metadata=metadata,
-                overwrite=self._require_writable(request, target),
-            )
-        finally:
-            self._uploads.discard(upload)
-        self._uploads.forget(target.container, target.blob)
+        raw = b"".join([piece async for piece in body_of(request, BLOCK_LIST_LIMIT)])
+        upload = await asyncio.to_thread(self._uploads.assemble, target.container, target.blob, block_list(raw))
+        blob = self._commit(request, target, upload, metadata)
         return _empty(201, {**blob_headers.written(blob), "x-ms-request-server-encrypted": "true"})
 
     async def _set_metadata(self, request: Request, target: Target) -> Response:
@@ -229,6 +202,22 @@ class BlobService:
         self._blobs.delete(target.container, target.blob)
         return _empty(202, {"x-ms-delete-type-permanent": "true"})
 
+    def _commit(self, request: Request, target: Target, upload: Upload, metadata: Mapping[str, str]) -> Blob:
+        """Puts what was uploaded in its place; the conditions hold at this moment, not only when the request began."""
+        try:
+            blob = self._blobs.commit(
+                target.container,
+                target.blob,
+                upload,
+                content_type=request.headers.get("x-ms-blob-content-type") or "application/octet-stream",
+                metadata=metadata,
+                overwrite=self._require_writable(request, target),
+            )
+        finally:
+            self._uploads.discard(upload)
+        self._uploads.forget(target.container, target.blob)
+        return blob
+
     def _require_writable(self, request: Request, target: Target) -> bool:
         """Checks the write's conditions; whether an existing blob may be replaced (a signature may grant creation alone)."""
         existing = self._blobs.find(target.container, target.blob)
@@ -237,49 +226,6 @@ class BlobService:
         if existing is not None and "w" not in granted:
             raise errors.signature_lacks("Permission")
         return "w" in granted and request.headers.get("if-none-match") != "*"
-
-
-async def _body(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body's pieces; refused before the first when its length is unknown or too great.
-
-    Raises:
-        AzureError: 411, 413.
-    """
-    length = request.headers.get("content-length")
-    if length is None:
-        raise errors.missing_content_length()
-    if int(length) > limit:
-        raise errors.blob_body_too_large(limit)
-    async for piece in request.stream():
-        yield piece
-
-
-def _block_list(raw: bytes) -> list[str]:
-    """The ids of a block list. Committed blocks are not kept apart, so only staged ones can be named.
-
-    Raises:
-        AzureError: 400, it is no block list.
-    """
-    if b"<!" in raw:  # a document type may hold entities that grow without end
-        raise errors.invalid_xml()
-    try:
-        root = ElementTree.fromstring(raw)
-    except (ElementTree.ParseError, ValueError, LookupError):
-        raise errors.invalid_xml() from None
-    if (
-        root.tag != "BlockList"
-        or len(root) > BLOCK_COUNT
-        or any(item.tag not in ("Latest", "Uncommitted") for item in root)
-    ):
-        raise errors.invalid_block_list()
-    blocks = [(item.text or "").strip() for item in root]
-    for block in blocks:
-        check_block_id(block)
-    return blocks
-
-
-def _content_type(request: Request) -> str:
-    return request.headers.get("x-ms-blob-content-type") or "application/octet-stream"
 
 
 def _refuse_unsupported(request: Request) -> None:

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import shutil
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from emulator import errors
 
 BLOCK_ID_LIMIT = 64  # bytes before the encoding, as on Azure
+BLOCK_SECONDS = 7 * 24 * 3600  # a block that no list has named by then is forgotten, as on Azure
 COPY_BYTES = 1024 * 1024
 
 
@@ -32,6 +34,7 @@ class Uploads:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._discard_leftovers()
 
     async def receive(self, stream: AsyncIterator[bytes], *, limit: int, md5: str | None = None) -> Upload:
         """Writes a request's body to disk as it comes.
@@ -95,6 +98,14 @@ class Uploads:
     def discard(self, upload: Upload) -> None:
         """Removes an upload that did not get into its place."""
         upload.path.unlink(missing_ok=True)
+
+    def _discard_leftovers(self) -> None:
+        """Removes what a killed emulator was receiving, and blocks that have waited too long for their list."""
+        for path in self._folder.iterdir():
+            if path.is_file():
+                path.unlink()
+            elif time.time() - path.stat().st_mtime > BLOCK_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _blocks(self, container: str, name: str) -> Path:
         return self._folder / ("blocks-" + hashlib.sha256(f"{container}/{name}".encode("utf-8", "replace")).hexdigest())

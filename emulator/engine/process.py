@@ -59,17 +59,15 @@ class StepProcess:
     async def wait(self, look: Callable[[], None]) -> int | None:
         """The exit code; negative for a signal. None when process and supervisor vanished. Calls `look` again and again."""
         waited = 0.0
-        while True:
-            alive = self._is_alive(waited)
-            result = self._read(RESULT)  # after looking for life: it may have ended in between
+        while self._is_alive(waited):
             look()
-            if result is not None:
-                return int(result["exit_code"])
-            if not alive:
-                self._signal(signal.SIGKILL)
-                return None
             await asyncio.sleep(LOOK_SECONDS)
             waited += LOOK_SECONDS
+        look()
+        result = self._read(RESULT)
+        if result is None:
+            self._signal(signal.SIGKILL)
+        return None if result is None else int(result["exit_code"])
 
     async def stop(self) -> None:
         """Ends the process and all of its group: SIGTERM, and after a grace SIGKILL. Returns when they are gone."""
@@ -77,14 +75,14 @@ class StepProcess:
         for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, BIRTH_SECONDS)):
             self._signal(number)
             if await self._until(lambda: False, patience):
-                return
+                break
+        self._signal(signal.SIGKILL)  # only finds something where the supervisor died before its process
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Waits for `condition`; True when the process ended before."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not condition():
-            alive = self._is_alive(0.0)
-            if self._read(RESULT) is not None or not alive:
+            if not self._is_alive(0.0):
                 return True
             await asyncio.sleep(LOOK_SECONDS / 4)
         return False
@@ -97,7 +95,7 @@ class StepProcess:
             return self._supervisor.poll() is None
         known = self._read(PROCESS)
         if known is None:
-            return waited < BIRTH_SECONDS
+            return waited < BIRTH_SECONDS and self._read(RESULT) is None
         try:
             supervisor = psutil.Process(known["supervisor"])
             return (

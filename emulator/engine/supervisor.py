@@ -53,7 +53,7 @@ def main(folder: Path) -> int:
         "supervisor": os.getpid(),
         "created": psutil.Process().create_time(),
         "group": process.pid,
-        "group_created": started,
+        "group_created": psutil.Process(process.pid).create_time(),
     }
     write(folder / PROCESS, known)
     exit_code = process.wait()

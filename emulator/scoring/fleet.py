@@ -184,11 +184,10 @@ class Fleet:
             process = await ModelProcess.start(
                 spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
             )
-            if replicas.ended:  # while it was being started
-                await process.stop()
-                break
             replicas.processes.append(process)
-        for process in list(replicas.processes):
+            if replicas.ended:  # while it was being started
+                break
+        for process in replicas.processes:
             await self._until_ready(replicas, process, deadline)
 
     async def _until_ready(self, replicas: Replicas, process: ModelProcess, deadline: float) -> None:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -87,6 +87,8 @@ class FrontDoor:
                 response = await self._answer(request, stack)
             except errors.AzureError as error:
                 response = reply_error(error)
+            except ClientDisconnect:
+                return
             response.headers["server"] = "azureml-frontdoor"
             response.headers["x-request-id"] = request.headers.get("x-request-id") or str(uuid.uuid4())
             await response(scope, receive, send)

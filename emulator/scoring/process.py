@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import psutil
 
 HOST = "127.0.0.1"
+GRACE_SECONDS = 2.0  # by which the model server waits longer than the front door, which then is the one that gives up
 STOP_SECONDS = 3.0  # between SIGTERM and SIGKILL
 POLL_SECONDS = 0.5  # for an adopted process, whose end no parent is told of
 
@@ -50,17 +51,9 @@ class Spec:
     def command(self, port: int) -> list[str]:
         """The command line of one process."""
         script = ["--code", str(self.code), "--entry", str(self.entry)] if self.code else []
+        patience = ["--timeout", f"{self.timeout + GRACE_SECONDS:g}"]
         serve = [sys.executable, "-m", "emulator.scoring.model_server", "--host", HOST, "--port", str(port)]
-        return [
-            *serve,
-            "--model",
-            str(self.model),
-            "--name",
-            self.deployment,
-            "--timeout",
-            f"{self.timeout:g}",
-            *script,
-        ]
+        return [*serve, "--model", str(self.model), "--name", self.deployment, *patience, *script]
 
     def environment(self) -> dict[str, str]:
         """The environment of one process: as on Azure, AZUREML_MODEL_DIR is the folder that the model lies in."""

@@ -77,34 +77,40 @@ class Checker:
         return frame.filter(broken.is_null()), sorted(findings, key=lambda finding: finding.row)
 
 
+_content, _role, _row = pl.col("content"), pl.col("role"), pl.col("row")
+
+_OF_A_MESSAGE = [
+    _role.is_in(ROLES).fill_null(False).alias("known"),
+    (_content.str.strip_chars() == "").fill_null(True).alias("blank"),
+    ((_role == _role.shift(1)) & (_row == _row.shift(1))).fill_null(False).alias("repeats"),
+    _content.str.len_chars().fill_null(0).alias("characters"),
+    _content.hash().alias("fingerprint"),
+]
+
+_OF_A_CONVERSATION = [
+    pl.len().alias("turns"),
+    pl.col("known").all(),
+    pl.col("blank").any(),
+    pl.col("repeats").any(),
+    _role.first().alias("first_role"),
+    _role.last().alias("last_role"),
+    _content.first().alias("first_content"),
+    pl.col("characters").sum(),
+    pl.col("fingerprint").sum(),
+]
+
+
 def _conversations(frame: pl.DataFrame) -> pl.DataFrame:
     """What the messages of each row say together. A row without messages counts as one message of nulls."""
-    content, role, place = pl.col("content"), pl.col("role"), pl.col("place")
     return (
         frame.lazy()
-        .select(pl.int_range(pl.len()).alias("place"), "messages")
+        .select(pl.int_range(pl.len()).alias("row"), "messages")
         .explode("messages", empty_as_null=True, keep_nulls=True)
         .unnest("messages")
-        .with_columns(
-            known=role.is_in(ROLES).fill_null(False),
-            blank=(content.str.strip_chars() == "").fill_null(True),
-            repeats=((role == role.shift(1)) & (place == place.shift(1))).fill_null(False),
-            characters=content.str.len_chars().fill_null(0),
-            hash=content.hash(),
-        )
-        .group_by("place", maintain_order=True)
-        .agg(
-            turns=pl.len(),
-            all_known=pl.col("known").all(),
-            any_blank=pl.col("blank").any(),
-            any_repeats=pl.col("repeats").any(),
-            first_role=role.first(),
-            last_role=role.last(),
-            first_content=content.first(),
-            characters=pl.col("characters").sum(),
-            fingerprint=pl.col("hash").sum(),
-        )
-        .drop("place")
+        .with_columns(_OF_A_MESSAGE)
+        .group_by("row", maintain_order=True)
+        .agg(_OF_A_CONVERSATION)
+        .drop("row")
         .collect()
     )
 
@@ -115,10 +121,10 @@ def _rules(rules: Rules) -> list[Rule]:
     every = [
         Rule("prompt_id is missing", pl.col("prompt_id").str.strip_chars() == "", lambda row: row["prompt_id"]),
         Rule("messages are missing", pl.col("messages").list.len() == 0, lambda row: row["messages"]),
-        Rule("a message's role is neither user nor assistant", ~pl.col("all_known"), _roles),
-        Rule("a message's content is blank", pl.col("any_blank"), _blank),
+        Rule("a message's role is neither user nor assistant", ~pl.col("known"), _roles),
+        Rule("a message's content is blank", pl.col("blank"), _blank),
         Rule("the first message is not the user's", pl.col("first_role") != "user", _roles),
-        Rule("user and assistant do not take turns", pl.col("any_repeats"), _roles),
+        Rule("user and assistant do not take turns", pl.col("repeats"), _roles),
     ]
     if rules.ends_with != "any":
         text = f"the last message is not the {rules.ends_with}'s"

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ class _Hub:
 
     endpoint: str
     dataset: str
-    token: str | None
+    token: str | None = field(repr=False)
 
     def get(self, url: str, revision: str | None, **headers: str) -> bytes:
         """The body at `url`.

@@ -1,7 +1,10 @@
 """Rows of a JSON Lines file, plain or compressed, read as strictly as the JSON standard allows."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
@@ -10,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from tasks.sampling.errors import Finding, UnreadableFile, excerpt
-from tasks.sampling.reading import BATCH_ROWS, Batch
+from tasks.sampling.reading import BATCH_BYTES, BATCH_ROWS, Batch
 from tasks.sampling.schema import MESSAGE, PROMPT, REQUIRED, columns, require_columns
 from tasks.sampling.sources import DataFile
 
@@ -20,6 +23,16 @@ MAX_LINE_BYTES = 64 << 20
 """No conversation is this long: such a line means that the file is something else."""
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line's row, or what is wrong with it."""
+
+    index: int
+    number: int
+    row: dict[str, Any] | None = None
+    finding: Finding | None = None
 
 
 class JsonLinesReader:
@@ -40,47 +53,51 @@ class JsonLinesReader:
 
     def ids(self, rows: int) -> Iterator[pl.Series]:
         """The `prompt_id` of the first `rows` rows; null where the row cannot be read."""
-        for batch in self._parsed(np.arange(rows)):
-            yield pl.Series(
-                "prompt_id", [row if row is None else row["prompt_id"] for _, _, row, _ in batch], pl.String
-            )
+        for lines in self._parsed(np.arange(rows)):
+            yield pl.Series("prompt_id", [line.row and line.row["prompt_id"] for line in lines], pl.String)
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         """The rows at `indices`, which rise."""
-        schema = {PROMPT: pl.String(), **REQUIRED}
-        for parsed in self._parsed(indices):
-            good = [(index, number, row) for index, number, row, _ in parsed if row is not None]
-            frame = pl.DataFrame(
-                [row for _, _, row in good], {name: schema[name] for name in columns(self.has_prompt)}, orient="row"
-            )
+        types = {PROMPT: pl.String(), **REQUIRED}
+        schema = {name: types[name] for name in columns(self.has_prompt)}
+        for lines in self._parsed(indices):
+            good = [line for line in lines if line.row is not None]
             yield Batch(
                 self._file.name,
-                np.array([number for _, number, _ in good], dtype=np.int64),
-                np.array([index for index, _, _ in good], dtype=np.int64),
-                frame,
-                [finding for _, _, _, finding in parsed if finding is not None],
+                np.array([line.number for line in good], dtype=np.int64),
+                np.array([line.index for line in good], dtype=np.int64),
+                pl.DataFrame([line.row for line in good], schema),
+                [line.finding for line in lines if line.finding is not None],
             )
 
-    def _parsed(self, indices: np.ndarray) -> Iterator[list[tuple[int, int, dict[str, Any] | None, Finding | None]]]:
-        """Index, line number, and the row or what is wrong with it, in batches."""
-        batch: list[tuple[int, int, dict[str, Any] | None, Finding | None]] = []
+    def close(self) -> None:
+        """Every pass over the file opens and closes it."""
+
+    def _parsed(self, indices: np.ndarray) -> Iterator[list[_Line]]:
+        """The lines at `indices`, in batches."""
+        batch: list[_Line] = []
+        size = 0
         wanted = iter(indices.tolist())
         sought = next(wanted, None)
-        for index, (number, line) in enumerate(self._lines()):
+        for index, (number, text) in enumerate(self._lines()):
             if sought is None:
                 break
             if index < sought:
                 continue
             sought = next(wanted, None)
-            try:
-                batch.append((index, number, _row(line, self.has_prompt, self._may_have_more), None))
-            except _BadRow as bad:
-                batch.append((index, number, None, Finding(self._file.name, number, bad.rule, excerpt(bad.value))))
-            if len(batch) == BATCH_ROWS:
+            batch.append(self._parse(index, number, text))
+            size += len(text)
+            if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
                 yield batch
-                batch = []
+                batch, size = [], 0
         if batch:
             yield batch
+
+    def _parse(self, index: int, number: int, text: bytes) -> _Line:
+        try:
+            return _Line(index, number, row=_row(text, self.has_prompt, self._may_have_more))
+        except _BadRow as bad:
+            return _Line(index, number, finding=Finding(self._file.name, number, bad.rule, excerpt(bad.value)))
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """Lines that are not blank, with their numbers. Only a line feed ends a line: U+2028 is text."""

@@ -13,7 +13,7 @@ class TrainingRows:
 
     def add_ids(self, ids: np.ndarray) -> None:
         """The hashed `prompt_id` of rows of the training sample."""
-        self._ids = np.union1d(self._ids, ids)
+        self._ids = np.unique(np.concatenate([self._ids, ids]))
 
     def add_fingerprints(self, fingerprints: np.ndarray) -> None:
         """The hashed text of rows of the training sample."""

@@ -11,8 +11,6 @@ from pathlib import Path
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.sources import DataFile, Source, by_split
 
-BUFFER_BYTES = 1 << 20
-
 
 def resolve_local(source: str, splits: list[str]) -> Source:
     """The files of `splits` below `source`. Their names, sizes and times of change stand for a revision.
@@ -30,7 +28,7 @@ def resolve_local(source: str, splits: list[str]) -> Source:
         ) from error
     if not files:
         raise SourceUnavailable(f"{source} holds no data: there is no file. Check the path.")
-    found = by_split(source, files, splits)
+    found = by_split(source, files, splits, chosen=not pattern.is_dir())
     state = hashlib.sha256()
     for file in (file for its_files in found.values() for file in its_files):
         changed = (root / file.name).stat().st_mtime_ns

@@ -1,7 +1,7 @@
 """Rows of a Parquet file: only the row groups, and of them only the columns, that are asked for."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.sampling.errors import UnreadableFile
-from tasks.sampling.reading import BATCH_ROWS, Batch
+from tasks.sampling.reading import BATCH_BYTES, BATCH_ROWS, Batch
 from tasks.sampling.schema import MESSAGE, PROMPT, REQUIRED, columns, require_columns
 from tasks.sampling.sources import DataFile
 
@@ -23,22 +23,25 @@ class ParquetReader:
         self._name = file.name
         if file.size == 0:
             raise UnreadableFile(f"{file.name} is empty. Copy it again.")
-        with self._damage_explained():
-            # A remote group is fetched in one piece, a local one column by column, however large the group is.
-            self._file = pq.ParquetFile(
-                file.open(), pre_buffer=file.remote, buffer_size=0 if file.remote else READ_BYTES
-            )
-            schema = self._file.schema_arrow
-        self.rows: int = self._file.metadata.num_rows
+        with ExitStack() as opened:
+            stream = opened.enter_context(file.open())
+            with self._damage_explained():
+                # A remote group is fetched in one piece, a local one column by column, however large the group is.
+                self._file = pq.ParquetFile(
+                    stream, pre_buffer=file.remote, buffer_size=0 if file.remote else READ_BYTES
+                )
+                schema = self._file.schema_arrow
+            require_columns(file.name, set(schema.names), may_have_more=may_have_more)
+            _require_types(file.name, schema, may_have_more)
+            self._opened = opened.pop_all()
         self.has_prompt = PROMPT in schema.names
-        require_columns(file.name, set(schema.names), may_have_more=may_have_more)
-        _require_types(file.name, schema, may_have_more)
+        self.rows: int = self._file.metadata.num_rows
         sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._starts = np.cumsum([0, *sizes])
 
     def ids(self, rows: int) -> Iterator[pl.Series]:
         """The `prompt_id` of the first `rows` rows."""
-        for _, batch in self._batches(np.arange(np.searchsorted(self._starts, rows)), ["prompt_id"], 64 * BATCH_ROWS):
+        for _, batch in self._batches(np.arange(np.searchsorted(self._starts, rows)), ["prompt_id"]):
             taken = pl.DataFrame(pl.from_arrow(batch)).to_series()[:rows]
             rows -= len(taken)
             yield taken
@@ -48,7 +51,7 @@ class ParquetReader:
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         """The rows at `indices`, which rise."""
         groups = np.unique(np.searchsorted(self._starts, indices, side="right") - 1)
-        for start, batch in self._batches(groups, columns(self.has_prompt), BATCH_ROWS):
+        for start, batch in self._batches(groups, columns(self.has_prompt)):
             first, end = np.searchsorted(indices, [start, start + len(batch)])
             if first == end:
                 continue
@@ -60,16 +63,30 @@ class ParquetReader:
                 frame = frame.with_columns(_in_order(pl.col("messages")))
             yield Batch(self._name, taken + 1, taken, frame)
 
-    def _batches(self, groups: np.ndarray, names: list[str], size: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()
+        self._opened.close()
+
+    def _batches(self, groups: np.ndarray, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Batches of the row groups, each with the index of its first row."""
         for group in groups:
             start = int(self._starts[group])
+            size = self._batch_rows(int(group), names)
             with self._damage_explained():
                 for batch in self._file.iter_batches(size, row_groups=[int(group)], columns=names, use_threads=False):
                     # Parquet promises UTF-8 and Arrow believes it.
                     batch.validate(full=True)
                     yield start, batch
                     start += len(batch)
+
+    def _batch_rows(self, group: int, names: list[str]) -> int:
+        """How many of the group's rows are decoded at once."""
+        its = self._file.metadata.row_group(group)
+        chunks = (its.column(place) for place in range(its.num_columns))
+        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in names)
+        most = BATCH_ROWS if "messages" in names else its.num_rows
+        return max(1, min(most, its.num_rows * BATCH_BYTES // max(1, size)))
 
     @contextmanager
     def _damage_explained(self) -> Iterator[None]:

@@ -1,14 +1,18 @@
 """Rows of a split, across its files, in their order and in batches that fit memory."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import polars as pl
 
 from tasks.sampling.errors import Finding, UnreadableFile
 from tasks.sampling.sources import DataFile
+
+BATCH_BYTES = 16 << 20
+"""Text in memory at once, for files whose conversations are long."""
 
 BATCH_ROWS = 500
 """Conversations in memory at once. Twice as many take a quarter more memory, half as many a tenth more time."""
@@ -40,6 +44,9 @@ class Reader(Protocol):
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         """The rows at `indices`, which rise."""
 
+    def close(self) -> None:
+        """Lets go of the file."""
+
 
 class SplitReader:
     """The files of a split, read as one."""
@@ -51,12 +58,25 @@ class SplitReader:
             UnreadableFile: a file is damaged, or its columns are not a chat dataset's.
         """
         self.split = split
-        self._readers = [_open(file, may_have_more) for file in files]
+        self._readers: list[Reader] = []
+        with ExitStack() as opened:
+            for file in files:
+                self._readers.append(_open(file, may_have_more))
+                opened.callback(self._readers[-1].close)
+            if len({reader.has_prompt for reader in self._readers if reader.rows}) > 1:
+                raise UnreadableFile(
+                    f"Some files of split {split} have a column prompt and some do not. Make them alike."
+                )
+            self._opened = opened.pop_all()
+        self.has_prompt = any(reader.has_prompt for reader in self._readers)
         self._starts = np.cumsum([0, *(reader.rows for reader in self._readers)])
         self.rows = int(self._starts[-1])
-        if len({reader.has_prompt for reader in self._readers if reader.rows}) > 1:
-            raise UnreadableFile(f"Some files of split {split} have a column prompt and some do not. Make them alike.")
-        self.has_prompt = any(reader.has_prompt for reader in self._readers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
 
     def ids(self, rows: int) -> Iterator[pl.Series]:
         """The `prompt_id` of the first `rows` rows."""

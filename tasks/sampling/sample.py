@@ -1,6 +1,7 @@
 """Samples a dataset: finds its files, chooses rows, checks each, writes them, and remembers what it wrote."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
@@ -19,7 +20,7 @@ from tasks.sampling.results import SampledDataset, SampledSplit
 from tasks.sampling.schema import columns
 from tasks.sampling.selection import Selection, select
 from tasks.sampling.sources import Source, resolve
-from tasks.sampling.tokens import token_counter
+from tasks.sampling.tokens import token_counter, tokenizer_file
 from tasks.sampling.writer import SplitWriter, published
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def sample(
     folder = directory.absolute() / f"sample-{key[:16]}"
     if (found := _earlier(folder)) is not None:
         return found
+    shutil.rmtree(folder, ignore_errors=True)
     with published(folder) as partial:
         written = _Sampling(params, source, partial, progress).run()
         result = _result(source, key, written, folder)
@@ -72,7 +74,7 @@ class _Sampling:
         self._training = TrainingRows()
         self._findings: list[Finding] = []
         self._invalid = 0
-        self._count_tokens = token_counter(Path(params.tokenizer)) if params.max_tokens and params.tokenizer else None
+        self._count_tokens = token_counter(params.tokenizer) if params.max_tokens and params.tokenizer else None
 
     def run(self) -> dict[str, SampledSplit]:
         """Writes every split. Goes on to the last row even where one is invalid, so that a refusal tells of all of them."""
@@ -80,7 +82,7 @@ class _Sampling:
         written: dict[str, SampledSplit] = {}
         for purpose, split in params.splits().items():
             if split is not None:
-                written |= self._write(purpose, split)
+                written |= self._sample_split(purpose, split)
         allowed = params.max_dropped if params.on_invalid == "drop" else 0
         if self._invalid > allowed:
             raise InvalidRows(self._findings, self._invalid, _remedy(params))
@@ -89,17 +91,24 @@ class _Sampling:
                 raise DatasetError(f"No row of {its.split} is left for {purpose}: all were dropped. Mend the dataset.")
         return written
 
-    def _write(self, purpose: str, split: str) -> dict[str, SampledSplit]:
+    def _sample_split(self, purpose: str, split: str) -> dict[str, SampledSplit]:
+        with SplitReader(
+            split, self._source.splits[split], may_have_more=self._params.extra_columns == "drop"
+        ) as reader:
+            return self._write(purpose, reader, self._choose(purpose, reader))
+
+    def _choose(self, purpose: str, reader: SplitReader) -> Selection:
         params = self._params
-        reader = SplitReader(split, self._source.splits[split], may_have_more=params.extra_columns == "drop")
-        size = params.sample_size(split, reader.rows)
+        size = params.sample_size(reader.split, reader.rows)
         if size == 0:
             raise DatasetError(
-                f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
+                f"The sample of {reader.split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
             )
         holds_out = purpose == TRAIN and params.validation_split is None
-        chosen = select(reader, size, params.method, params.seed, params.validation_percent if holds_out else 0.0)
-        names = {purpose: split} | ({VALIDATION: VALIDATION} if chosen.held_out.any() else {})
+        return select(reader, size, params.method, params.seed, params.validation_percent if holds_out else 0.0)
+
+    def _write(self, purpose: str, reader: SplitReader, chosen: Selection) -> dict[str, SampledSplit]:
+        names = {purpose: reader.split} | ({VALIDATION: VALIDATION} if chosen.held_out.any() else {})
         before = self._invalid
         with ExitStack() as closing:
             writers = {
@@ -110,21 +119,27 @@ class _Sampling:
                     its = good if len(writers) == 1 else good.filter(pl.col(HELD_OUT) == (name != purpose))
                     writer.write_rows(its, columns(reader.has_prompt))
         dropped = {purpose: self._invalid - before}
-        return {name: writer.result(split, reader.rows, dropped.get(name, 0)) for name, writer in writers.items()}
+        return {
+            name: writer.result(reader.split, reader.rows, dropped.get(name, 0)) for name, writer in writers.items()
+        }
 
     def _checked(self, purpose: str, reader: SplitReader, chosen: Selection) -> Iterator[pl.DataFrame]:
         """The chosen rows that break no rule, a batch at a time, with what the writer wants to know of each."""
         training = purpose == TRAIN
         if training:
             self._training.add_ids(chosen.ids)
-        leaked = np.zeros(len(chosen.ids), dtype=bool) if training else self._training.have_ids(chosen.ids)
-        repeated = chosen.repeated()
+        known = pl.DataFrame(
+            {
+                REPEATED: chosen.repeated(),
+                LEAKED: np.zeros(len(chosen.ids), dtype=bool) if training else self._training.have_ids(chosen.ids),
+                HELD_OUT: chosen.held_out,
+            }
+        )
         checker = Checker(self._rules(reader), None if training else self._training)
         done = 0
         for batch in reader.read(chosen.indices):
             places = np.searchsorted(chosen.indices, batch.indices)
-            known = {REPEATED: repeated, LEAKED: leaked, HELD_OUT: chosen.held_out}
-            batch.frame = batch.frame.hstack([pl.Series(name, whole[places]) for name, whole in known.items()])
+            batch.frame = batch.frame.hstack(known[places])
             good, findings = checker.check(batch)
             self._invalid += len(findings)
             self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
@@ -149,6 +164,8 @@ class _Sampling:
 def _key(source: Source, params: DatasetSampling) -> str:
     chosen = params.model_dump(mode="json", exclude={"hub_token_block", "revision"})
     document = {"source": source.id, "revision": source.revision, "parameters": chosen, "writer": WRITER}
+    if params.tokenizer is not None:
+        document["tokenizer"] = sha256(tokenizer_file(params.tokenizer).read_bytes()).hexdigest()
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

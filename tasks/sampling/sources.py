@@ -52,6 +52,10 @@ def resolve(
         SourceUnavailable: the source or one of the splits is not there, cannot be reached or may not be read.
     """
     wanted = list(splits)
+    if revision is not None and (source.startswith("azureml:") or _is_local(source)):
+        raise SourceUnavailable(
+            f"{source} has no revision {revision}: only datasets of the hub have. Leave revision empty."
+        )
     if source.startswith("azureml:"):
         from tasks.sampling.datastore import resolve_datastore
 
@@ -65,12 +69,14 @@ def resolve(
     return resolve_hub(source, wanted, revision=revision, token=hub_token)
 
 
-def by_split(source: str, files: list[DataFile], splits: list[str]) -> dict[str, list[DataFile]]:
+def by_split(
+    source: str, files: list[DataFile], splits: list[str], *, chosen: bool = False
+) -> dict[str, list[DataFile]]:
     """Sorts `files` into `splits` by their names.
 
     A file belongs to the split that its name or its folder's name gives, with or without a shard number:
-    `data/train_sft-00000-of-00003.parquet`, `train_sft.jsonl.gz`, `train_sft/0000.parquet`. The only file of a source
-    belongs to the only split that is asked for, whatever its name.
+    `data/train_sft-00000-of-00003.parquet`, `train_sft.jsonl.gz`, `train_sft/0000.parquet`. Where one split is asked for,
+    the only file of a source belongs to it whatever its name, and so do files `chosen` one by one.
 
     Raises:
         SourceUnavailable: a split has no file.
@@ -81,7 +87,7 @@ def by_split(source: str, files: list[DataFile], splits: list[str]) -> dict[str,
             f"{source} holds no data: none of its {len(files)} files is Parquet or JSON Lines. "
             f"Give a source with files that end in {', '.join(FORMATS)}."
         )
-    if len(readable) == len(splits) == 1:
+    if len(splits) == 1 and (chosen or len(readable) == 1):
         return {splits[0]: readable}
     found = {split: [file for file in readable if _belongs(file.name, split)] for split in splits}
     if missing := [split for split, its_files in found.items() if not its_files]:

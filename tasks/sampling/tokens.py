@@ -9,7 +9,20 @@ import polars as pl
 from tasks.sampling.errors import DatasetError
 
 
-def token_counter(tokenizer: Path) -> Callable[[pl.DataFrame], pl.Series]:
+def tokenizer_file(tokenizer: str) -> Path:
+    """The file that `tokenizer` names, itself or by its folder.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    path = Path(tokenizer).expanduser()
+    path = path / "tokenizer.json" if path.is_dir() else path
+    if not path.is_file():
+        raise DatasetError(f"There is no tokenizer at {path}. Name the model's tokenizer.json, or its folder.")
+    return path
+
+
+def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
     """Counts the tokens of each row's messages, without those that a chat template adds.
 
     Raises:
@@ -21,8 +34,7 @@ def token_counter(tokenizer: Path) -> Callable[[pl.DataFrame], pl.Series]:
         raise DatasetError(
             "max_tokens needs the package tokenizers. Install it, or bound characters instead."
         ) from error
-    path = tokenizer.expanduser()
-    path = path / "tokenizer.json" if path.is_dir() else path
+    path = tokenizer_file(tokenizer)
     try:
         model = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises Exception itself

@@ -70,7 +70,7 @@ class SplitWriter:
 def published(folder: Path) -> Iterator[Path]:
     """A new folder to write into, which becomes `folder` when the block ends well and goes when it does not.
 
-    What was in `folder` before goes too: it was cut short, or the same.
+    When another process has published `folder` meanwhile, that one stays: its content is the same.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for abandoned in folder.parent.glob(".*.partial"):
@@ -80,8 +80,11 @@ def published(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(partial, folder)
+        try:
+            os.rename(partial, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

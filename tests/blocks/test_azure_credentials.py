@@ -1,5 +1,6 @@
 """What an operator may fill in."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ def test_a_field_that_the_way_of_signing_in_does_not_use_is_refused(auth: str) -
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        ({"auth": "service_principal", "tenant_id": TENANT, "client_id": CLIENT, "client_secret": SECRET}, "ClientSecretCredential"),
+        (
+            {"auth": "service_principal", "tenant_id": TENANT, "client_id": CLIENT, "client_secret": SECRET},
+            "ClientSecretCredential",
+        ),
         ({"auth": "managed_identity"}, "ManagedIdentityCredential"),
         ({"auth": "managed_identity", "client_id": CLIENT}, "ManagedIdentityCredential"),
         ({"auth": "azure_cli"}, "AzureCliCredential"),
@@ -49,7 +53,9 @@ def test_each_way_of_signing_in_is_one_credential(fields: dict[str, Any], kind: 
 
 
 def test_workload_identity_reads_the_named_token_file(tmp_path: Path) -> None:
-    block = AzureCredentials(auth="workload_identity", tenant_id=TENANT, client_id=CLIENT, token_file=str(tmp_path / "token"))
+    block = AzureCredentials(
+        auth="workload_identity", tenant_id=TENANT, client_id=CLIENT, token_file=str(tmp_path / "token")
+    )
     assert type(block.credential()) is identity.WorkloadIdentityCredential
 
 
@@ -90,7 +96,7 @@ def test_a_workspace_has_one_client_with_its_own_names() -> None:
 
 def _certificate() -> bytes:
     """A self-signed certificate with its key, in PEM."""
-    from datetime import datetime, timedelta, timezone
+    from datetime import datetime, timedelta
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -98,7 +104,7 @@ def _certificate() -> bytes:
 
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -10,7 +10,18 @@ from prefect.exceptions import ParameterTypeError
 
 from flows.finetune import finetune, release_what_it_made
 
-HEAVY = ["azure.ai.ml", "azure.identity", "azure.core", "mlflow", "polars", "pandas", "torch", "transformers", "datasets", "pyarrow"]
+HEAVY = [
+    "azure.ai.ml",
+    "azure.identity",
+    "azure.core",
+    "mlflow",
+    "polars",
+    "pandas",
+    "torch",
+    "transformers",
+    "datasets",
+    "pyarrow",
+]
 
 
 def test_importing_the_flow_loads_nothing_heavy() -> None:

@@ -22,7 +22,10 @@ def service_principal(emulator: Emulator, principal: str = "contributor", **othe
 
 def with_fields(workspace: AzureMLWorkspace, **other: Any) -> AzureMLWorkspace:
     """Another block, with `other` fields."""
-    fields = {name: getattr(workspace, name) for name in ("subscription_id", "resource_group", "workspace_name", "credentials")}
+    fields = {
+        name: getattr(workspace, name)
+        for name in ("subscription_id", "resource_group", "workspace_name", "credentials")
+    }
     return AzureMLWorkspace(**(fields | other))
 
 
@@ -34,7 +37,9 @@ def test_the_workspace_and_the_identity_are_named(workspace: AzureMLWorkspace, e
     assert who.tracking_uri.startswith("azureml://")
 
 
-def test_a_blocks_own_identity_signs_in(workspace: AzureMLWorkspace, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blocks_own_identity_signs_in(
+    workspace: AzureMLWorkspace, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     block = with_fields(workspace, credentials=service_principal(emulator))
     monkeypatch.delenv("AZURE_CLIENT_SECRET")
     assert resolve_credentials.fn(block).identity == emulator.environment()["AZURE_CLIENT_ID"]

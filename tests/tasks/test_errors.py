@@ -11,7 +11,19 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from tasks.errors import MOST_RETRY_AFTER, POLICIES, AzureFailure, Fault, Kind, Refused, RetryPolicy, kind_of, lists_as_missing, read, redact
+from tasks.errors import (
+    MOST_RETRY_AFTER,
+    POLICIES,
+    AzureFailure,
+    Fault,
+    Kind,
+    Refused,
+    RetryPolicy,
+    kind_of,
+    lists_as_missing,
+    read,
+    redact,
+)
 from tasks.quota import shortage_in
 
 CLUSTER_QUOTA = (
@@ -24,9 +36,8 @@ DEPLOYMENT_QUOTA = (
     "Standard_NC6s_v3 in SubscriptionId s. Current usage/limit: 0/6. Additional needed: 8 Please see troubleshooting guide, "
     'available here: https://aka.ms/oe-tsg#error-outofquota"]}}'
 )
-ENDPOINT_QUOTA = (
-    "Endpoint Quota reached for subscription S.Current usage/limit: 300/300.Please clean up existing endpoints and try again"
-)
+ENDPOINT_QUOTA = "Endpoint Quota reached for subscription S.Current usage/limit: 300/300.Please clean up existing endpoints and try "
+    "again"
 
 
 @pytest.mark.parametrize(
@@ -36,8 +47,16 @@ ENDPOINT_QUOTA = (
         (400, f"BadRequest: {CLUSTER_QUOTA}", Kind.QUOTA),
         (400, f"InferencingClientCreateDeploymentFailed: {DEPLOYMENT_QUOTA}", Kind.QUOTA),
         (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.QUOTA),
-        (200, "(None) OutOfQuota: Not enough cluster CPU quota. See https://aka.ms/oe-tsg#error-outofquota", Kind.QUOTA),
-        (200, "(None) ResourceNotReady: User container has crashed or terminated: Liveness probe failed", Kind.PERMANENT),
+        (
+            200,
+            "(None) OutOfQuota: Not enough cluster CPU quota. See https://aka.ms/oe-tsg#error-outofquota",
+            Kind.QUOTA,
+        ),
+        (
+            200,
+            "(None) ResourceNotReady: User container has crashed or terminated: Liveness probe failed",
+            Kind.PERMANENT,
+        ),
         (200, "(None) BadArgument: Invalid model", Kind.INVALID),
         (200, "(None) ImageBuildFailure: ...", Kind.PERMANENT),
         (200, "(None) ResourceNotFound: model", Kind.NOT_FOUND),
@@ -60,7 +79,9 @@ def test_each_error_is_sorted_by_its_text_then_its_status(status: int, text: str
     assert kind_of(status, text) is kind
 
 
-@pytest.mark.parametrize("error", [ServiceRequestError("connection refused"), ServiceResponseError("reset"), ConnectionResetError()])
+@pytest.mark.parametrize(
+    "error", [ServiceRequestError("connection refused"), ServiceResponseError("reset"), ConnectionResetError()]
+)
 def test_a_lost_connection_is_transient(error: Exception) -> None:
     fault = read(error)
     assert fault is not None
@@ -107,7 +128,13 @@ class _Response:
 
 
 def test_the_innermost_detail_tells_more_than_its_wrapper() -> None:
-    body = {"error": {"code": "UserError", "message": "not found", "details": [{"code": "ModelNotFound", "message": "Model x not found."}]}}
+    body = {
+        "error": {
+            "code": "UserError",
+            "message": "not found",
+            "details": [{"code": "ModelNotFound", "message": "Model x not found."}],
+        }
+    }
     fault = read(ResourceNotFoundError(response=_Response(404, body)))  # type: ignore[arg-type]
     assert fault is not None
     assert (fault.kind, fault.code, fault.message) == (Kind.NOT_FOUND, "ModelNotFound", "Model x not found.")

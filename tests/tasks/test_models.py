@@ -10,7 +10,9 @@ from tasks.models import FoundationModel, describe, literal_mapping, why_unusabl
 TODAY = date(2026, 11, 24)
 
 
-def described(tags: dict[str, str] | None = None, properties: dict[str, str] | None = None, **more: object) -> FoundationModel:
+def described(
+    tags: dict[str, str] | None = None, properties: dict[str, str] | None = None, **more: object
+) -> FoundationModel:
     model = Model(name="m", version="1", path="azureml://x", tags=tags or {}, properties=properties or {}, **more)
     return describe(model)
 

@@ -60,13 +60,20 @@ def test_tags_tell_the_run_and_what_has_none_was_not_made_by_one() -> None:
 
 
 def test_the_reference_dataset_gives_the_references_names() -> None:
-    assert model_name("Phi-3-mini-4k-instruct", "HuggingFaceH4/ultrachat_200k") == "Phi-3-mini-4k-instruct-ultrachat-200k"
+    assert (
+        model_name("Phi-3-mini-4k-instruct", "HuggingFaceH4/ultrachat_200k") == "Phi-3-mini-4k-instruct-ultrachat-200k"
+    )
     assert dataset_word("HuggingFaceH4/ultrachat_200k") == "ultrachat"
 
 
 @pytest.mark.parametrize(
     ("source", "label"),
-    [("/data/my chats/", "my-chats"), ("chats.jsonl", "chats"), ("azureml:chats:3", "3"), ("azureml://datastores/d/paths/a/b", "b")],
+    [
+        ("/data/my chats/", "my-chats"),
+        ("chats.jsonl", "chats"),
+        ("azureml:chats:3", "3"),
+        ("azureml://datastores/d/paths/a/b", "b"),
+    ],
 )
 def test_any_source_gives_a_label_that_a_name_can_hold(source: str, label: str) -> None:
     assert dataset_label(source) == label

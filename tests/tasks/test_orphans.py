@@ -1,11 +1,11 @@
 """What the reaper may take."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from tasks.orphans import Leftover, RunState, why_release
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def endpoint(hours: float, **tags: str) -> Leftover:

@@ -58,11 +58,13 @@ def test_the_models_bounds_move_a_default_learning_rate() -> None:
 
 
 def test_an_explicit_learning_rate_outside_the_models_bounds_is_refused() -> None:
-    with pytest.raises(Refused, match="1e-05 to 0.001"):
+    with pytest.raises(Refused, match=r"1e-05 to 0\.001"):
         merged({"learning_rate": 0.1}, {"learning_rate_min": 1e-5, "learning_rate_max": 1e-3})
 
 
-@pytest.mark.parametrize("explicit", [{"lr_scheduler_type": "zigzag"}, {"num_train_epochs": 0}, {"num_train_epochs": "many"}])
+@pytest.mark.parametrize(
+    "explicit", [{"lr_scheduler_type": "zigzag"}, {"num_train_epochs": 0}, {"num_train_epochs": "many"}]
+)
 def test_a_value_that_the_component_does_not_take_is_refused(explicit: dict[str, Any]) -> None:
     with pytest.raises(Refused, match=next(iter(explicit))):
         merged(explicit)
@@ -110,4 +112,7 @@ def test_the_display_name_counts_all_that_makes_a_batch() -> None:
         "save_total_limit": 5,
         "max_seq_length": 512,
     }
-    assert display_name("m", "ultrachat", values, gpus_per_node=4) == "m-ultrachat-bs48-linear-nods-nolora-save_limit5-seqlen512"
+    assert (
+        display_name("m", "ultrachat", values, gpus_per_node=4)
+        == "m-ultrachat-bs48-linear-nods-nolora-save_limit5-seqlen512"
+    )

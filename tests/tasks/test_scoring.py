@@ -50,7 +50,9 @@ def test_the_model_is_asked_what_the_assistant_answered_last() -> None:
 
 def test_the_same_seed_asks_the_same_questions(tmp_path: Path) -> None:
     path = tmp_path / "test_gen.jsonl"
-    rows = [{"prompt": str(n), "messages": [{"role": "user", "content": str(n)}], "prompt_id": str(n)} for n in range(50)]
+    rows = [
+        {"prompt": str(n), "messages": [{"role": "user", "content": str(n)}], "prompt_id": str(n)} for n in range(50)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     first = sample_conversations(path, 3, seed=1)
     assert first == sample_conversations(path, 3, seed=1)

@@ -16,6 +16,8 @@ from mlflow.pyfunc import PythonModel
 
 DEFAULT_NEW_TOKENS = 128
 MOST_NEW_TOKENS = 1024
+# In layers narrower than this, threads wait for each other longer than they work.
+NARROW = 256
 ROLES = ("system", "user", "assistant", "tool")
 
 # Parameters under transformers' names, each with what it must be.
@@ -44,6 +46,8 @@ class ChatModel(PythonModel):
         trust = bool(settings.get("trust_remote_code", False))
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust).eval()
+        if self._model.config.hidden_size < NARROW:
+            torch.set_num_threads(1)
 
     # MLflow reads annotations as a promise to take tables of rows; a body is no table.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]

@@ -7,7 +7,6 @@ for or not: the node was taken away and given back.
 
 import json
 import logging
-import os
 import signal
 import threading
 import time
@@ -48,7 +47,7 @@ def refuse_unsupported(arguments: Namespace) -> None:
 
 def explain_differences(arguments: Namespace) -> None:
     """What only concerns how a GPU cluster would do it is accepted, and said."""
-    logger.info("One CPU machine does the training, with %d threads.", _threads())
+    logger.info("One CPU machine does the training, whatever number of nodes and GPUs was asked for.")
     if arguments.apply_deepspeed:
         config = arguments.deepspeed.name if arguments.deepspeed else f"stage {arguments.deepspeed_stage}"
         logger.info("DeepSpeed (%s) was asked for; it shards over GPUs, of which there are none here.", config)
@@ -85,12 +84,14 @@ def train(arguments: Namespace, metrics: MetricLog) -> None:
         logger.warning(
             "Precision 16 was asked for, but this processor would not gain from it with this model: 32 bits are used."
         )
+    if model.is_narrow:
+        torch.set_num_threads(1)
     plan = Plan.of(arguments, len(rows))
     logger.info("%s. %s", metadata.get("base_model_name", "Model"), model.describe())
     logger.info(
-        "%d training rows (%d tokens), %d validation rows; %d steps of %d x %d rows; ready after %.1f s",
+        "%d training rows (%d tokens), %d validation rows; %d steps of %d x %d rows; %d threads; ready after %.1f s",
         len(rows), len(rows.tokens), len(validation), plan.total_steps, plan.batch_size, plan.accumulation,
-        time.monotonic() - started,
+        torch.get_num_threads(), time.monotonic() - started,
     )  # fmt: skip
     checkpoints = Checkpoints(Path.cwd(), plan.save_total_limit)
     trainer = Trainer(
@@ -119,10 +120,6 @@ def _termination() -> threading.Event:
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     return asked
-
-
-def _threads() -> int:
-    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import Phi3Config, PreTrainedTokenizerFast
 
 DIALOGUES = Path(__file__).with_name("dialogues.txt")
 END_OF_TEXT, END, UNKNOWN = "<|endoftext|>", "<|end|>", "<unk>"
@@ -78,12 +78,27 @@ def dialogues() -> Iterator[list[dict[str, str]]]:
 def build(recipe: Recipe, destination: Path) -> None:
     """Makes tokenizer and model, and saves them to `destination` as a Hugging Face folder."""
     import torch
-    from transformers import Phi3Config, Phi3ForCausalLM
+    from transformers import Phi3ForCausalLM
 
-    torch.manual_seed(recipe.seed)
-    tokenizer = _tokenizer(recipe)
+    threads = torch.get_num_threads()
+    # For matrices this small, threads wait for each other longer than they work.
+    torch.set_num_threads(1)
+    try:
+        torch.manual_seed(recipe.seed)
+        tokenizer = _tokenizer(recipe)
+        model = Phi3ForCausalLM(_configuration(recipe, tokenizer))
+        _train(model, tokenizer, recipe)
+    finally:
+        torch.set_num_threads(threads)
+    tokenizer.save_pretrained(destination)
+    model.save_pretrained(destination)
+
+
+def _configuration(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "Phi3Config":
+    from transformers import Phi3Config
+
     vocabulary = tokenizer.get_vocab()
-    config = Phi3Config(
+    return Phi3Config(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.intermediate_size,
@@ -96,10 +111,6 @@ def build(recipe: Recipe, destination: Path) -> None:
         eos_token_id=vocabulary[END],
         pad_token_id=vocabulary[END_OF_TEXT],
     )
-    model = Phi3ForCausalLM(config)
-    _train(model, tokenizer, recipe)
-    tokenizer.save_pretrained(destination)
-    model.save_pretrained(destination)
 
 
 def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerFast":

@@ -67,7 +67,7 @@ def test_the_assistant_is_found_in_a_template_that_marks_nothing_and_adds_a_syst
 def test_the_assistant_is_found_in_a_template_that_rewrites_earlier_turns(tokenizer: Any) -> None:
     tokenizer.chat_template = FORGETFUL
     conversation = chat("2+2?", "<think>easy</think>four", "3+3?", "six")
-    assert learnt(tokenizer, conversation)[-1] == "six"
+    assert learnt(tokenizer, conversation)[-1].strip() == "six"
     assert not any("3+3" in stretch or "user" in stretch for stretch in learnt(tokenizer, conversation))
 
 
@@ -94,7 +94,7 @@ def test_a_row_whose_answer_lies_beyond_the_limit_is_ignored_and_counted(
 
 def test_when_no_row_is_left_a_larger_limit_is_asked_for(model: Path, tmp_path: Path) -> None:
     train = write_jsonl(tmp_path / "t.jsonl", [chat("word " * 50, "too late")] * 3)
-    with pytest.raises(UserError, match="None of the 3 rows of the train data .* Give a larger max_seq_length"):
+    with pytest.raises(UserError, match=r"None of the 3 rows of the train data .* Give a larger max_seq_length"):
         encoded(tmp_path, model, train_file_path=train, max_seq_length=16)
 
 

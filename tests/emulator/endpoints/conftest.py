@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import requests
 
@@ -127,3 +128,11 @@ def request_settings(timeout_ms: int, at_once: int = 1) -> Any:
     from azure.ai.ml.entities import OnlineRequestSettings
 
     return OnlineRequestSettings(request_timeout_ms=timeout_ms, max_concurrent_requests_per_instance=at_once)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

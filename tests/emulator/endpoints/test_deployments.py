@@ -10,7 +10,7 @@ from azure.ai.ml.entities import ProbeSettings
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from tests.emulated import Emulator
-from tests.emulator.endpoints.conftest import SIZE, Endpoint, request_settings
+from tests.emulator.endpoints.conftest import SIZE, Endpoint, request_settings, runs
 
 HASTY = ProbeSettings(initial_delay=1, period=1, failure_threshold=1, success_threshold=1, timeout=1)
 
@@ -77,7 +77,7 @@ def test_a_change_of_variables_replaces_the_process(endpoint: Endpoint) -> None:
     first = endpoint.process("blue")
     endpoint.deploy("blue", COLOR="azure")
     assert endpoint.score(azureml_model_deployment="blue").json()["color"] == "azure"
-    assert not psutil.pid_exists(first)
+    assert not runs(first)
 
 
 def test_a_change_of_tags_leaves_the_process_alone(endpoint: Endpoint) -> None:
@@ -120,7 +120,7 @@ def test_a_deleted_endpoint_takes_its_processes_along(client: MLClient, endpoint
     endpoint.route(blue=100)
     process = endpoint.process("blue")
     client.online_endpoints.begin_delete(endpoint.name).result()
-    assert not psutil.pid_exists(process)
+    assert not runs(process)
 
 
 def test_a_registry_model_can_be_deployed(endpoint: Endpoint) -> None:
@@ -130,14 +130,14 @@ def test_a_registry_model_can_be_deployed(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    "model",
+    "id",
     [
         "azureml:absent:1",
         "azureml://registries/azureml/models/absent/versions/1",
     ],
 )
-def test_an_absent_model_is_refused_at_once(emulator: Emulator, endpoint: Endpoint, model: str) -> None:
-    status, error = put(emulator, endpoint, "blue", model=model)
+def test_an_absent_model_is_refused_at_once(emulator: Emulator, endpoint: Endpoint, id: str) -> None:
+    status, error = put(emulator, endpoint, "blue", model=id)
     assert (status, error["details"][0]["code"]) == (404, "ModelNotFound")
 
 
@@ -176,8 +176,8 @@ def test_a_deployment_beyond_the_quota_is_refused_at_once(
 
 def test_a_deployment_counts_against_the_quota_once(client: MLClient, endpoint: Endpoint) -> None:
     def used() -> int:
-        rows = client.compute.list_usage()
-        return sum(row.current_value for row in rows if "LowPriority" not in str(row.name))
+        rows = [vars(row) for row in client.compute.list_usage()]
+        return sum(row["currentValue"] for row in rows if "LowPriority" not in str(row["name"]))
 
     before = used()
     endpoint.deploy("blue")

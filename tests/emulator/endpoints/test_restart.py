@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.emulated import Emulator
-from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model
+from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model, runs
 
 
 def deployed(emulator: Emulator, folder: Path) -> Endpoint:
@@ -29,7 +29,7 @@ def test_a_stop_ends_the_processes_and_a_start_serves_again(own_emulator: Emulat
     endpoint = deployed(own_emulator, tmp_path)
     before, key = endpoint.process("blue"), endpoint.key
     own_emulator.stop()
-    assert not psutil.pid_exists(before)
+    assert not runs(before)
     own_emulator.start()
     until_served(endpoint)
     assert (endpoint.process("blue") == before, endpoint.key) == (False, key)
@@ -49,4 +49,4 @@ def test_a_killed_emulator_finds_its_processes_again(own_emulator: Emulator, tmp
     assert endpoint.process("blue") == before
     assert endpoint.client.online_deployments.get("green", endpoint.name).provisioning_state == "Failed"
     endpoint.client.online_endpoints.begin_delete(endpoint.name).result()
-    assert not psutil.pid_exists(before)
+    assert not runs(before)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.sampling.errors import InvalidRows
+from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import (
     Row,
@@ -167,6 +168,21 @@ def test_what_a_kill_left_behind_is_removed_after_a_day(tmp_path: Path) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
+def test_a_sample_that_another_run_has_published_meanwhile_stays(tmp_path: Path) -> None:
+    source, params = tmp_path / "rows.jsonl", only_train(tmp_path / "rows.jsonl")
+    write_jsonl(source, conversations(3))
+    others: list[SampledDataset] = []
+
+    def overtake(split: str, done: int, total: int) -> None:
+        if not others:
+            others.append(sample(params, tmp_path / "out", progress=lambda *_: None))
+
+    ours = sample(params, tmp_path / "out", progress=overtake)
+    assert ours == others[0]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [ours.train.path.parent.name]
+    assert read_jsonl(ours.train.path) == conversations(3)
+
+
 def test_progress_moves_to_the_end_of_every_split(tmp_path: Path) -> None:
     moves: list[tuple[str, int, int]] = []
     source = write_parquet(tmp_path / "rows.parquet", conversations(1200))
@@ -187,6 +203,10 @@ def test_tokens_are_bounded_with_the_model_s_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(InvalidRows) as refused:
         sample(only_train(source, max_tokens=4, tokenizer=str(tmp_path)), tmp_path / "out")
     assert str(refused.value).splitlines()[1:] == ["  rows.jsonl, row 2: more than 4 tokens: 8"]
+    first = sample(only_train(source, max_tokens=8, tokenizer=str(tmp_path)), tmp_path / "out")
+    (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text() + "\n")
+    second = sample(only_train(source, max_tokens=8, tokenizer=str(tmp_path)), tmp_path / "out")
+    assert first.key != second.key
 
 
 def test_the_manifest_is_the_result(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.sampling.errors import InvalidRows, UnreadableFile
+from tasks.sampling.errors import DatasetError, InvalidRows, UnreadableFile
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import conversation, conversations, only_train, rows_of, write_parquet
 
@@ -54,6 +54,12 @@ def test_more_bad_rows_than_may_be_dropped_are_refused(tmp_path: Path) -> None:
     assert len(rows_of(source, tmp_path / "three", on_invalid="drop", max_dropped=3)) == 10
     with pytest.raises(InvalidRows, match="At most 2 may be dropped"):
         sample(only_train(source, on_invalid="drop", max_dropped=2), tmp_path / "two")
+
+
+def test_a_sample_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "rows.parquet", [row | {"prompt": "other"} for row in conversations(3)])
+    with pytest.raises(DatasetError, match="No row of train_sft is left for train: all were dropped"):
+        sample(only_train(source, on_invalid="drop"), tmp_path / "out")
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
 from tasks.sampling.errors import DatasetError, SourceUnavailable, UnreadableFile
+from tasks.sampling.reading import SplitReader
 from tasks.sampling.sample import sample
+from tasks.sampling.sources import resolve
 from tests.tasks.dataset.made import (
     conversation,
     conversations,
@@ -85,6 +88,29 @@ def test_a_glob_takes_the_files_it_names(tmp_path: Path) -> None:
     assert train.rows == 40
     train = sample(only_train(f"{tmp_path}/made/**/*-00000-of-00002.parquet"), tmp_path / "out").train
     assert train.rows == 20
+
+
+def test_a_glob_with_one_split_takes_files_of_any_name(tmp_path: Path) -> None:
+    for part in range(3):
+        write_jsonl(tmp_path / f"made/part-{part}.jsonl", conversations(2, 2 * part))
+    assert rows_of(tmp_path / "made/part-*.jsonl", tmp_path / "out") == conversations(6)
+
+
+def test_a_revision_is_refused_where_there_are_none(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", conversations(3))
+    with pytest.raises(SourceUnavailable, match="has no revision v1: only datasets of the hub have"):
+        sample(only_train(source, revision="v1"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl"])
+def test_long_conversations_are_read_in_small_batches(name: str, tmp_path: Path) -> None:
+    rows = [conversation(number, text="x" * 500_000) for number in range(60)]
+    path = write_jsonl(tmp_path / name, rows) if name.endswith("jsonl") else write_parquet(tmp_path / name, rows, 60)
+    file = resolve(str(path), ["train_sft"]).splits["train_sft"]
+    with SplitReader("train_sft", file, may_have_more=False) as reader:
+        sizes = [len(batch.frame) for batch in reader.read(np.arange(60))]
+    assert sum(sizes) == 60
+    assert max(sizes) <= 17
 
 
 def test_blank_lines_carriage_returns_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:

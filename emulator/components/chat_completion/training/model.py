@@ -12,8 +12,8 @@ from emulator.components.chat_completion.model_folder import ADAPTER, link_tree
 from emulator.components.step import UserError
 
 WEIGHTS = "trainable.safetensors"
-# With narrower layers, casting costs more than the faster matrix instructions save.
-SMALLEST_WIDTH_FOR_BFLOAT16 = 256
+# In narrower layers, casting costs more than faster matrix instructions save, and threads wait more than they work.
+NARROW = 256
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class TrainedModel:
     Attributes:
         module: what is called in training.
         autocast: the reduced precision that is computed in, or None.
+        is_narrow: whether the layers are too small for more than one thread to be of use.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class TrainedModel:
         self._adapter = adapter
         self._load = {"ignore_mismatched_sizes": ignore_mismatched_sizes, "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        gains = config.hidden_size >= SMALLEST_WIDTH_FOR_BFLOAT16 and computes_well_in_bfloat16()
+        self.is_narrow = config.hidden_size < NARROW
+        gains = not self.is_narrow and computes_well_in_bfloat16()
         self.autocast = torch.bfloat16 if half_precision and gains else None
         # Frozen weights are kept in the type that is computed in: casting them at each step would cost more than it gains.
         dtype = self.autocast if self.autocast and adapter else torch.float32

@@ -1,0 +1,39 @@
+"""A Prefect server of the tests' own, the emulator's workspace as its block, and conversations."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from blocks import AzureMLWorkspace
+from tests.emulated import Emulator
+
+BLOCK = "azureml"
+
+
+@pytest.fixture(scope="session")
+def workspace(emulator: Emulator) -> Iterator[AzureMLWorkspace]:
+    """The block, saved as the flow's default names it."""
+    here = emulator.installation
+    with prefect_test_harness(server_startup_timeout=120):
+        block = AzureMLWorkspace(
+            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
+        )
+        block.save(BLOCK, overwrite=True)
+        yield block
+
+
+@pytest.fixture(scope="session")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of JSON Lines files in the reference's schema: sums, which a tiny model learns something of in seconds."""
+    folder = tmp_path_factory.mktemp("conversations")
+    for split, rows in (("train_sft", 40), ("test_sft", 10), ("test_gen", 5)):
+        lines = []
+        for number in range(rows):
+            question = f"What is {number} plus {number}? Asked for {split}."
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": f"It is {2 * number}."}]
+            lines.append(json.dumps({"prompt": question, "messages": messages, "prompt_id": f"{split}-{number}"}))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,186 @@
+"""The whole flow, with the real SDK, on the emulator: a tiny model is really trained, registered, served and asked."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import State
+from prefect.client.orchestration import get_client
+
+from blocks import AzureMLWorkspace
+from flows.finetune import finetune
+from flows.outcome import FlowResult
+from flows.reap import reap
+from tasks.naming import RunNames
+from tasks.teardown import release
+
+
+def parameters(conversations: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "dataset": {"source": str(conversations), "percent": 100},
+        "training": {"max_steps": 6, "learning_rate": 0.001, "logging_steps": 2},
+        "deployment": {"liveness_initial_delay": 1},
+        "scoring": {"max_new_tokens": 4, "rows": 2},
+        **more,
+    }
+
+
+def run(conversations: Path, **more: Any) -> State[FlowResult]:
+    return finetune(**parameters(conversations, **more), return_state=True)  # type: ignore[return-value]
+
+
+def running_jobs(workspace: AzureMLWorkspace) -> list[str]:
+    ended = {"Completed", "Failed", "Canceled"}
+    return [
+        str(job.name) for job in workspace.client().jobs.list() if getattr(job.status, "value", job.status) not in ended
+    ]
+
+
+def endpoints(workspace: AzureMLWorkspace) -> list[str]:
+    return [str(endpoint.name) for endpoint in workspace.client().online_endpoints.list()]
+
+
+@pytest.fixture(scope="module")
+def finished(workspace: AzureMLWorkspace, conversations: Path) -> State[FlowResult]:
+    """One successful run, which several tests look at."""
+    return run(conversations)
+
+
+@pytest.fixture(scope="module")
+def result(finished: State[FlowResult]) -> Iterator[FlowResult]:
+    assert finished.is_completed(), finished.message
+    yield finished.result()
+
+
+def test_a_good_model_goes_all_the_way(finished: State[FlowResult], result: FlowResult) -> None:
+    assert finished.name == "Completed"
+    assert result.verdict == "accepted"
+    assert result.review.eval_loss_before is not None
+    assert result.review.eval_loss is not None
+    assert result.review.eval_loss < result.review.eval_loss_before
+    assert result.smoke is not None
+    assert all(answer.answer for answer in result.smoke.answers)
+    assert len(result.smoke.answers) == 2
+
+
+def test_every_stage_ran_and_was_timed(result: FlowResult) -> None:
+    stages = {
+        "resolve_credentials", "find_foundation_model", "validate_compute", "sample_dataset", "submit_pipeline",
+        "wait_for_pipeline", "review_metrics", "register_model", "create_endpoint", "create_deployment", "smoke_score", "teardown",
+    }  # fmt: skip
+    assert stages <= result.seconds.keys()
+
+
+def test_the_registered_model_knows_where_it_came_from(workspace: AzureMLWorkspace, result: FlowResult) -> None:
+    assert result.model is not None
+    model = workspace.client().models.get(result.model.name, version=result.model.version)
+    assert model.type == "mlflow_model"
+    tags = model.tags
+    assert tags["job"] == result.job.name
+    assert tags["base_model"] == result.base_model.id
+    assert tags["data_sha256"] == result.dataset.sha256
+    assert "chat_completion_pipeline/versions/" in tags["component"]
+    assert float(tags["eval_loss"]) == pytest.approx(result.review.eval_loss, rel=1e-4)
+    assert UUID(tags["prefect_flow_run_id"])
+
+
+def test_nothing_is_left_running(workspace: AzureMLWorkspace, result: FlowResult) -> None:
+    assert result.endpoint is not None
+    assert result.released.deleted_endpoints == [result.endpoint.name]
+    assert result.endpoint.name not in endpoints(workspace)
+    assert running_jobs(workspace) == []
+
+
+def test_the_run_shows_its_work(result: FlowResult) -> None:
+    with get_client(sync_client=True) as client:
+        shown = {artifact.key for artifact in client.read_artifacts(limit=200)}
+    assert {"parameters", "dataset", "pipeline-steps", "metrics", "model-card", "smoke-score", "summary"} <= shown
+
+
+def test_a_new_run_takes_over_a_job_by_its_key_and_a_closed_gate_ends_it(
+    workspace: AzureMLWorkspace, conversations: Path, result: FlowResult
+) -> None:
+    before = len(list(workspace.client().models.list(name=result.model.name)))  # type: ignore[union-attr]
+    state = run(conversations, job_key=result.job.name, gate={"max_eval_loss": 0.001})
+    assert state.is_completed()
+    assert state.name == "Rejected"
+    rejected = state.result()
+    assert rejected.job.name == result.job.name
+    assert rejected.model is None
+    assert rejected.smoke is None
+    assert len(list(workspace.client().models.list(name=result.model.name))) == before  # type: ignore[union-attr]
+    assert endpoints(workspace) == []
+
+
+def test_a_failed_job_tells_the_failing_steps_own_words_and_leaves_nothing(
+    workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    state = run(conversations, training={"max_steps": 2, "max_seq_length": 2})
+    assert state.is_failed()
+    assert state.message is not None
+    assert "chat_completion_datapreprocess" in state.message
+    assert "larger max_seq_length" in state.message
+    assert endpoints(workspace) == []
+    assert running_jobs(workspace) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"workspace": "nowhere"}, "no AzureMLWorkspace block 'nowhere'"),
+        ({"model": {"name": "no-such-model"}}, "no model no-such-model"),
+        ({"model": {"name": "Phi-2-chat"}}, "retired"),
+        ({"training": {"other": {"no_such_input": 1}}}, "no input 'no_such_input'"),
+        ({"pipeline": {"component_version": "0.0.0"}}, "no component chat_completion_pipeline version 0.0.0"),
+        ({"dataset": {"source": "/no/such/folder"}}, "/no/such/folder"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence_before_anything_is_spent(
+    workspace: AzureMLWorkspace, conversations: Path, wrong: dict[str, Any], why: str
+) -> None:
+    jobs = len(list(workspace.client().jobs.list()))
+    state = run(conversations, **wrong)
+    assert state.is_failed()
+    assert why in str(state.message)
+    assert len(list(workspace.client().jobs.list())) == jobs
+    assert endpoints(workspace) == []
+
+
+def test_an_endpoint_name_that_somebody_else_holds_is_refused_and_left_alone(
+    workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    client = workspace.client()
+    client.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name="somebody-elses", auth_mode="key")
+    ).result()
+    try:
+        state = run(conversations, deployment={"endpoint": "somebody-elses"})
+        assert state.is_failed()
+        assert "somebody-elses exists and was not made by this run" in str(state.message)
+        assert endpoints(workspace) == ["somebody-elses"]
+        assert reap(grace_minutes=0, ttl_hours=0).released == []
+    finally:
+        client.online_endpoints.begin_delete(name="somebody-elses").result()
+
+
+def test_the_reaper_deletes_what_an_unknown_run_left(workspace: AzureMLWorkspace) -> None:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    names = RunNames(uuid4())
+    left = ManagedOnlineEndpoint(name=names.endpoint, auth_mode="key", tags=names.tags())
+    workspace.client().online_endpoints.begin_create_or_update(left).result()
+    shown = reap(grace_minutes=0, ttl_hours=0, dry_run=True)
+    assert [row.name for row in shown.released] == [names.endpoint]
+    assert names.endpoint in endpoints(workspace)
+    done = reap(grace_minutes=0, ttl_hours=0)
+    assert [row.name for row in done.released] == [names.endpoint]
+    assert names.endpoint not in endpoints(workspace)
+
+
+def test_releasing_again_finds_nothing_and_is_success(workspace: AzureMLWorkspace) -> None:
+    released = release(workspace, uuid4())
+    assert released.cancelled_jobs == released.deleted_endpoints == []
