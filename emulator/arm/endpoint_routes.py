@@ -8,7 +8,8 @@ from starlette.routing import Route
 
 from emulator.arm.deployment_body import DeploymentBody, LogsBody
 from emulator.arm.deployments import Deployments
-from emulator.arm.endpoints import EndpointBody, Endpoints, RegenerateBody
+from emulator.arm.endpoint_body import EndpointBody, RegenerateBody
+from emulator.arm.endpoints import Endpoints
 from emulator.http import read_model, reply
 from emulator.routing import WORKSPACE
 

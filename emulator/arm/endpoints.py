@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from emulator import errors
+from emulator.arm.endpoint_body import EndpointBody, RegenerateBody
+from emulator.arm.endpoint_document import endpoint_id, render, render_put
 from emulator.installation import PROVIDER, Installation
 from emulator.operations import Kind, Operations
 from emulator.scoring import keys
@@ -23,38 +23,8 @@ DEPLOYMENT = "deployment"
 NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]")
 LIMIT = 100  # endpoints of a subscription in a region, Azure's default
 MIRROR_LIMIT = 50  # percent of the traffic that can be mirrored
-BUSY = ("Creating", "Updating", "Deleting")
-
-
-class EndpointProperties(BaseModel):
-    """`properties` of an endpoint's PUT."""
-
-    model_config = ConfigDict(extra="ignore")
-    authMode: Literal["Key", "AMLToken", "AADToken"]
-    description: str | None = Field(None, max_length=10_000)
-    properties: dict[str, str | None] | None = None
-    traffic: dict[str, int] | None = None
-    mirrorTraffic: dict[str, int] | None = None
-    publicNetworkAccess: Literal["Enabled", "Disabled"] | None = None
-
-
-class EndpointBody(BaseModel):
-    """The body of a PUT."""
-
-    model_config = ConfigDict(extra="ignore")
-    location: str | None = None
-    tags: dict[str, str] | None = None
-    kind: str | None = None
-    identity: dict[str, Any] | None = None
-    properties: EndpointProperties
-
-
-class RegenerateBody(BaseModel):
-    """The body of regenerateKeys."""
-
-    model_config = ConfigDict(extra="ignore")
-    keyType: Literal["Primary", "Secondary"]
-    keyValue: str | None = Field(None, min_length=16, max_length=256)
+WORKING = ("Creating", "Updating")
+BUSY = (*WORKING, "Deleting")
 
 
 class Endpoints:
@@ -93,47 +63,57 @@ class Endpoints:
 
     def get(self, name: str) -> Document:
         """The endpoint as ARM shows it."""
-        return self._render(self.require(name))
+        return render(self._installation, self.require(name))
 
     def list(self) -> list[Document]:
         """All endpoints, oldest first."""
-        return [self._render(kept) for kept in self._store.list(TYPE)]
+        return [render(self._installation, kept) for kept in self._store.list(TYPE)]
 
     def put(self, name: str, body: EndpointBody) -> tuple[Document, dict[str, str]]:
-        """Creates or changes an endpoint; returns it as it now is and the operation's headers.
+        """Creates or changes an endpoint; returns what a PUT answers and the operation's headers.
+
+        The same body again, while it is being worked on, is the same request again.
 
         Raises:
             AzureError: 400, a bad name, traffic that does not add up or too many endpoints; 409, an operation is running.
         """
         if not NAME.fullmatch(name):
             raise errors.endpoint_name(name)
-        found = self._store.get(TYPE, name)
-        if found is None:
-            usage = len(self._store.list(TYPE))
-            if usage >= self._limit:
-                raise errors.endpoint_quota(self._installation.subscription_id, usage, self._limit)
-        self.require_idle(found)
-        sent, now = body.properties, _now()
-        kept = {
-            "name": name if found is None else found["name"],
+        found, sent, now = self._store.get(TYPE, name), body.properties, datetime.now(UTC).isoformat()
+        shares = self._traffic(name, sent.traffic, most=100)
+        if sum(shares.values()) not in (0, 100):
+            raise errors.traffic(f"The percentages must add up to 0 or 100, not {sum(shares.values())}.")
+        asked: Document = {
             "authMode": sent.authMode,
             "description": sent.description,
             "tags": body.tags or {},
             "properties": {key: value for key, value in (sent.properties or {}).items() if value is not None},
-            "traffic": self._traffic(name, sent.traffic, whole=True),
-            "mirrorTraffic": self._traffic(name, sent.mirrorTraffic, whole=False),
+            "traffic": shares,
+            "mirrorTraffic": self._traffic(name, sent.mirrorTraffic, most=MIRROR_LIMIT),
             "publicNetworkAccess": sent.publicNetworkAccess or "Enabled",
-            "principal": found["principal"] if found else str(uuid.uuid4()),
-            "keys": found["keys"] if found else {"primary": keys.new_key(), "secondary": keys.new_key()},
-            "created": found["created"] if found else now,
-            "modified": now,
-            "state": "Creating" if found is None else "Updating",
         }
+        if found is None:
+            self._require_room()
+        elif found["state"] in WORKING and all(found[key] == value for key, value in asked.items()):
+            return self._answer(found)
+        else:
+            self.require_idle(found)
+        made = found or {
+            "name": name,
+            "principal": str(uuid.uuid4()),
+            "keys": {"primary": keys.new_key(), "secondary": keys.new_key()},
+            "created": now,
+        }
+        kept = {**made, **asked, "modified": now, "state": "Updating" if found else "Creating"}
 
         async def provision() -> None:
-            self._change(name, state="Succeeded")
+            current = self._store.get(TYPE, name)
+            if current is not None and current["state"] in WORKING:
+                self._change(name, state="Succeeded")
 
-        return self._begin(kept, provision, found is None)
+        kept["operation"] = self._operations.start(Kind.ENDPOINT, provision)["Azure-AsyncOperation"]
+        self._store.put(TYPE, name, kept)
+        return self._answer(kept)
 
     def delete(self, name: str) -> dict[str, str] | None:
         """Deletes an endpoint with its deployments; returns the operation's headers, None when there is no such endpoint."""
@@ -220,79 +200,35 @@ class Endpoints:
                 self._change(kept["name"], state="Succeeded")
         return deleting
 
-    def _begin(self, kept: Document, work: Any, is_new: bool) -> tuple[Document, dict[str, str]]:
-        headers = self._operations.start(Kind.ENDPOINT, work)
-        kept["operation"] = headers["Azure-AsyncOperation"]
-        self._store.put(TYPE, kept["name"], kept)
-        # What Azure answers to a PUT is thinner than what it shows later.
-        answer = self._render({**kept, "state": "Creating"})
-        answer["properties"].update(scoringUri=None, swaggerUri=None)
-        if not is_new:
-            answer = {key: value for key, value in answer.items() if key not in ("location", "identity")}
-            answer["systemData"] = {"lastModifiedAt": kept["modified"]}
-            answer["properties"]["properties"].pop("azureml.onlineendpointid", None)
-        return answer, {
-            **headers,
-            "Location": f"https://management.azure.com{self._id(kept)}?api-version=2022-02-01-preview",
-        }
+    def _answer(self, kept: Document) -> tuple[Document, dict[str, str]]:
+        return render_put(self._installation, kept), put_headers(
+            kept["operation"], endpoint_id(self._installation, kept["name"])
+        )
 
-    def _traffic(self, endpoint: str, traffic: dict[str, int] | None, *, whole: bool) -> dict[str, int]:
+    def _require_room(self) -> None:
+        usage = len(self._store.list(TYPE))
+        if usage >= self._limit:
+            raise errors.endpoint_quota(self._installation.subscription_id, usage, self._limit)
+
+    def _traffic(self, endpoint: str, traffic: dict[str, int] | None, *, most: int) -> dict[str, int]:
+        """The shares by the deployments' own names; each is at most `most` percent."""
         names = {kept["name"].lower(): kept["name"] for kept in self._store.list(DEPLOYMENT, f"{endpoint}/")}
-        divided = {}
+        shares = {}
         for name, percent in (traffic or {}).items():
             if name.lower() not in names:
                 raise errors.traffic(f"Deployment {name[:64]} does not exist in endpoint {endpoint}.")
-            if not 0 <= percent <= (100 if whole else MIRROR_LIMIT):
-                raise errors.traffic(f"The percentage of deployment {name} is {percent}, which is out of range.")
-            divided[names[name.lower()]] = percent
-        if whole and sum(divided.values()) not in (0, 100):
-            raise errors.traffic(
-                f"The traffic percentages must add up to 0 or 100; they add up to {sum(divided.values())}."
-            )
-        return divided
+            if not 0 <= percent <= most:
+                raise errors.traffic(f"The percentage of deployment {name} is {percent}; it must be 0 to {most}.")
+            shares[names[name.lower()]] = percent
+        return shares
 
     def _change(self, name: str, **changes: Any) -> None:
         kept = self._store.get(TYPE, name)
         if kept is not None:
             self._store.put(TYPE, name, {**kept, **changes})
 
-    def _id(self, kept: Document) -> str:
-        return f"{self._installation.workspace_id}/onlineEndpoints/{kept['name']}"
 
-    def _render(self, kept: Document) -> Document:
-        host = f"https://{kept['name'].lower()}{self._installation.scoring_suffix}"
-        ready = kept["state"] != "Creating"
-        return {
-            "id": self._id(kept),
-            "name": kept["name"],
-            "type": f"{PROVIDER}/workspaces/onlineEndpoints",
-            "location": self._installation.region,
-            "tags": kept["tags"],
-            "kind": "Managed",
-            "identity": {
-                "type": "SystemAssigned",
-                "principalId": kept["principal"],
-                "tenantId": self._installation.tenant_id,
-            },
-            "properties": {
-                "authMode": kept["authMode"],
-                "description": kept["description"],
-                "properties": {
-                    **kept["properties"],
-                    "azureml.onlineendpointid": self._id(kept).lower(),
-                    "AzureAsyncOperationUri": kept["operation"],
-                },
-                "scoringUri": f"{host}/score" if ready else None,
-                "swaggerUri": f"{host}/swagger.json" if ready else None,
-                "provisioningState": kept["state"],
-                "traffic": kept["traffic"],
-                "mirrorTraffic": kept["mirrorTraffic"],
-                "publicNetworkAccess": kept["publicNetworkAccess"],
-                "compute": None,
-            },
-            "systemData": {"createdAt": kept["created"], "createdBy": "emulator", "lastModifiedAt": kept["modified"]},
-        }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+def put_headers(operation: str, id: str) -> dict[str, str]:
+    """The headers of a PUT's answer: how to follow its operation, and where the resource is."""
+    address = f"https://management.azure.com{id}?api-version=2023-04-01-preview"
+    return {"Azure-AsyncOperation": operation, "Location": address, "x-ms-async-operation-timeout": "PT30M"}

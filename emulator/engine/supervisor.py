@@ -27,7 +27,8 @@ def main(folder: Path) -> int:
     import psutil
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        # A handler, since what is ignored would be ignored by the step too: a handler ends with exec.
+        signal.signal(number, lambda *_: None)
     try:
         os.close(os.open(folder / CLAIM, os.O_CREAT | os.O_EXCL))
     except FileExistsError:

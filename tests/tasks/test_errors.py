@@ -36,8 +36,10 @@ DEPLOYMENT_QUOTA = (
     "Standard_NC6s_v3 in SubscriptionId s. Current usage/limit: 0/6. Additional needed: 8 Please see troubleshooting guide, "
     'available here: https://aka.ms/oe-tsg#error-outofquota"]}}'
 )
-ENDPOINT_QUOTA = "Endpoint Quota reached for subscription S.Current usage/limit: 300/300.Please clean up existing endpoints and try "
-    "again"
+ENDPOINT_QUOTA = (
+    "Endpoint Quota reached for subscription S.Current usage/limit: 300/300."
+    "Please clean up existing endpoints and try again"
+)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from emulator.arm.durations import seconds
-from emulator.arm.endpoints import EndpointBody, Endpoints
+from emulator.arm.endpoint_body import EndpointBody
+from emulator.arm.endpoints import Endpoints
 from emulator.errors import AzureError
 from emulator.installation import Installation
 from emulator.operations import Operations
@@ -19,6 +20,7 @@ from emulator.scoring.front_door import Traffic
 from emulator.store import Store
 
 BODY = EndpointBody.model_validate({"properties": {"authMode": "Key"}})
+OTHER = EndpointBody.model_validate({"properties": {"authMode": "Key", "description": "other"}})
 
 
 @pytest.fixture
@@ -43,11 +45,19 @@ def test_the_number_of_endpoints_is_limited(endpoints: Endpoints) -> None:
 def test_an_endpoint_takes_one_operation_at_a_time(endpoints: Endpoints) -> None:
     async def twice() -> None:
         endpoints.put("one-1", BODY)
-        endpoints.put("one-1", BODY)
+        endpoints.put("one-1", OTHER)
 
     with pytest.raises(AzureError) as refused:
         asyncio.run(twice())
     assert refused.value.status == 409
+
+
+def test_a_put_that_is_sent_again_is_the_same_operation(endpoints: Endpoints) -> None:
+    async def twice() -> None:
+        first, again = endpoints.put("one-1", BODY), endpoints.put("one-1", BODY)
+        assert first == again
+
+    asyncio.run(twice())
 
 
 @pytest.mark.parametrize(
