@@ -89,8 +89,11 @@ def stop(state: Path) -> bool:
     """Stops the emulator over `state` with everything that it started; False when none runs."""
     import psutil
 
+    from emulator.scoring.leftovers import end_leftovers
+
     running = find(state)
     if running is None:
+        end_leftovers(state)
         return False
     process = psutil.Process(running.pid)
     children = process.children(recursive=True)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from prefect.exceptions import ParameterTypeError
+
 EXAMPLE = """\
 Parameters are the flow's, grouped as in the UI's form; what is left out keeps its default:
 
@@ -43,13 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         parameters = _read(given.params) if given.params else {}
         if given.workspace:
             parameters["workspace"] = given.workspace
+        if unknown := sorted(parameters.keys() - finetune.parameters.properties.keys()):
+            raise ValueError(f"there is no {', '.join(unknown)}; there are {', '.join(finetune.parameters.properties)}")
         finetune.validate_parameters(parameters)
-    except (OSError, ValueError, TypeError) as error:
-        print(f"The parameters are not valid: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if type(error).__name__ not in ("ParameterTypeError", "SignatureMismatchError"):
-            raise
+    except (OSError, ValueError, ParameterTypeError) as error:
         print(f"The parameters are not valid: {error}", file=sys.stderr)
         return 2
     state: Any = finetune(**parameters, return_state=True)
@@ -67,7 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
-    parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is neither YAML nor JSON: {error}") from error
     if not isinstance(parameters, dict):
         raise ValueError(f"{path} holds no mapping of parameters")
     return parameters

@@ -39,6 +39,7 @@ def run(name: str, body: Callable[[argparse.Namespace], None], argv: Sequence[st
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
     )
+    share_the_processor()
     quieten_libraries()
     try:
         body(parse_arguments(component(name).document, argv))
@@ -60,6 +61,15 @@ def report_error(code: str, message: str) -> None:
     """Leaves the failure where the engine looks for it; without `$AZUREML_ERROR_FILE` the log has to do."""
     if path := os.environ.get("AZUREML_ERROR_FILE"):
         Path(path).write_text(json.dumps({"code": code, "message": message}), "utf-8")
+
+
+def share_the_processor() -> None:
+    """Makes torch's threads sleep rather than spin while they wait for each other; to be called before torch is imported.
+
+    On a machine that also runs everything else here, spinning threads hold the processor that the others wait for:
+    measured on two busy cores, training is 2 to 3 times faster without, generation 2 to 6 times.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def quieten_libraries() -> None:

@@ -72,7 +72,11 @@ class MetricLog:
     def _send_all(self) -> None:
         from mlflow import MlflowClient
 
-        client = MlflowClient()
+        try:
+            client = MlflowClient()
+        except Exception as error:
+            logger.warning("Metrics are not logged, training goes on: %s", error)
+            return
         failing: set[str] = set()
         more = True
         while more:

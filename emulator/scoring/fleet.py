@@ -75,16 +75,17 @@ class Fleet:
             await self._start(fresh)
         except BaseException:
             await self._end(fresh)
-            raise
-        finally:
             self._starting[key].remove(fresh)
+            self._remember(key)
+            raise
+        self._starting[key].remove(fresh)
         before = self._running.get(key)
         self._running[key] = fresh
-        self._remember(key, fresh)
         for index in range(len(fresh.processes)):
             fresh.watches.append(asyncio.create_task(self._watch(fresh, index)))
         if before is not None:
             await self._end(before)
+        self._remember(key)
 
     async def resume(self, spec: Spec) -> None:
         """Takes the deployment's processes of an earlier run of the emulator over, or starts them anew.
@@ -185,6 +186,7 @@ class Fleet:
                 spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
             )
             replicas.processes.append(process)
+            self._remember(_key(spec.endpoint, spec.deployment))
             if replicas.ended:  # while it was being started
                 break
         for process in replicas.processes:
@@ -226,7 +228,7 @@ class Fleet:
                 spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
             )
             replicas.processes[index] = process
-            self._remember(_key(spec.endpoint, spec.deployment), replicas)
+            self._remember(_key(spec.endpoint, spec.deployment))
             try:
                 await self._until_ready(replicas, process, time.monotonic() + spec.budget)
             except StartFailed:
@@ -245,13 +247,14 @@ class Fleet:
             if process := ModelProcess.adopt(identity_of(item)):
                 await process.stop()
 
-    def _remember(self, key: tuple[str, str], replicas: Replicas) -> None:
-        record = {
-            "endpoint": key[0],
-            "deployment": key[1],
-            "processes": [asdict(p.identity) for p in replicas.processes],
-        }
-        self._store.put(TYPE, "/".join(key), record)
+    def _remember(self, key: tuple[str, str]) -> None:
+        """Writes down which processes there are, those that are not ready yet among them: a killed emulator leaves them."""
+        replicas = [*filter(None, [self._running.get(key)]), *self._starting.get(key, [])]
+        processes = [asdict(process.identity) for one in replicas for process in one.processes]
+        if processes:
+            self._store.put(TYPE, "/".join(key), {"endpoint": key[0], "deployment": key[1], "processes": processes})
+        else:
+            self._store.delete(TYPE, "/".join(key))
 
     def _note(self, spec: Spec, sentence: str) -> None:
         self.note(spec.endpoint, spec.deployment, "inference-server", sentence)

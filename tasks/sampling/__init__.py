@@ -2,3 +2,9 @@
 
 `parameters`, `results` and `errors` are light. The other modules import polars and pyarrow, so import them where they are used.
 """
+
+import os
+
+# Batches are small: waking polars' threads for each costs a fifth more CPU than it saves. Polars reads this once, when it is
+# imported, and nothing else in the flow uses polars.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")

@@ -46,7 +46,7 @@ class ChatModel(PythonModel):
         trust = bool(settings.get("trust_remote_code", False))
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust).eval()
-        if self._model.config.hidden_size < NARROW:
+        if self._model.config.get_text_config().hidden_size < NARROW:
             torch.set_num_threads(1)
 
     # MLflow reads annotations as a promise to take tables of rows; a body is no table.
@@ -99,10 +99,10 @@ class ChatModel(PythonModel):
                 min_new_tokens=1,
                 pad_token_id=self._tokenizer.pad_token_id,
             )[0, length:]
-        ended = int(generated[-1]) in self._ends() or len(generated) < options["max_new_tokens"]
+        text, stopped = cut(str(self._tokenizer.decode(generated, skip_special_tokens=True)), stop)
         return {
-            "output": str(self._tokenizer.decode(generated, skip_special_tokens=True)).strip(),
-            "finish_reason": "stop" if ended else "length",
+            "output": text.strip(),
+            "finish_reason": "stop" if stopped or int(generated[-1]) in self._ends() else "length",
             "usage": {
                 "prompt_tokens": length,
                 "completion_tokens": len(generated),
@@ -208,6 +208,12 @@ def read_parameters(parameters: dict[str, Any]) -> tuple[dict[str, Any], int | N
     if not isinstance(stop, list) or not all(isinstance(text, str) for text in stop):
         raise ValueError("stop must be a text or a list of texts.")
     return options, seed, stop
+
+
+def cut(text: str, stop: list[str]) -> tuple[str, bool]:
+    """The text up to the first of the strings that end an answer, and whether there was one."""
+    found = [text.index(end) for end in stop if end in text]
+    return text[: min(found)] if found else text, bool(found)
 
 
 set_model(ChatModel())

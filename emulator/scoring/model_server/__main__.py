@@ -33,6 +33,8 @@ def main() -> int:
     # Warnings of libraries address whoever calls them, not whoever reads a deployment's log.
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
+    # Torch's threads are to sleep, not spin, while they wait: other processes here need the processor too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The model is on disk; a look at the hub could only hang.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

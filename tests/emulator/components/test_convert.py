@@ -38,6 +38,13 @@ def test_an_answer_is_never_cut_before_its_first_token(loaded: Any) -> None:
     assert answer["usage"]["completion_tokens"] == 1 and answer["output"]
 
 
+def test_an_answer_ends_before_a_string_that_is_to_end_it(loaded: Any) -> None:
+    whole = loaded.predict({"input_data": {"input_string": [QUESTION], "parameters": {"max_new_tokens": 30}}})["output"]
+    parameters = {"max_new_tokens": 30, "stop": whole[4:7]}
+    answer = loaded.predict({"input_data": {"input_string": [QUESTION], "parameters": parameters}})
+    assert answer["output"] == whole[:4].strip() and answer["finish_reason"] == "stop"
+
+
 def test_the_same_seed_gives_the_same_sample(loaded: Any) -> None:
     parameters = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 12, "seed": 7}
     body = {"input_data": {"input_string": [QUESTION], "parameters": parameters}}

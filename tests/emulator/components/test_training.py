@@ -232,6 +232,17 @@ def test_only_so_many_checkpoints_are_kept_the_best_among_them(model: Path, data
     assert len(kept) == 2 and {"checkpoint-10", f"checkpoint-{state(output)['best_step']}"} <= kept
 
 
+def test_a_checkpoint_that_only_guards_against_a_kill_goes_when_there_is_a_newer_one(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emulator.components.chat_completion.training import loop
+
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    settings = {"evaluation_strategy": "steps", "eval_steps": 4, "max_steps": 8, "apply_lora": "true"}
+    finetuned(tmp_path, model, data, **settings)
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-8"}
+
+
 def test_a_learning_rate_that_diverges_is_blamed(model: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"training diverges\. Give a smaller learning_rate"):
         finetuned(tmp_path, model, data, learning_rate=1e30, max_steps=20)

@@ -136,3 +136,13 @@ def runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def serving(endpoint: Endpoint) -> list[int]:
+    """The model server processes of the endpoint's deployments."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        line = process.info["cmdline"] or []
+        if "emulator.scoring.model_server" in line and (process.info["environ"] or {}).get("ENDPOINT") == endpoint.name:
+            found.append(process.pid)
+    return found

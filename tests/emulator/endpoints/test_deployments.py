@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 import requests
 from azure.ai.ml import MLClient
@@ -10,7 +9,7 @@ from azure.ai.ml.entities import ProbeSettings
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from tests.emulated import Emulator
-from tests.emulator.endpoints.conftest import SIZE, Endpoint, request_settings, runs
+from tests.emulator.endpoints.conftest import SIZE, Endpoint, request_settings, runs, serving
 
 HASTY = ProbeSettings(initial_delay=1, period=1, failure_threshold=1, success_threshold=1, timeout=1)
 
@@ -199,16 +198,6 @@ def put(emulator: Emulator, endpoint: Endpoint, name: str, **changes: object) ->
         timeout=20,
     )
     return answer.status_code, answer.json().get("error", {})
-
-
-def serving(endpoint: Endpoint) -> list[int]:
-    """The model server processes of the endpoint's deployment `blue`."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        line = process.info["cmdline"] or []
-        if "emulator.scoring.model_server" in line and (process.info["environ"] or {}).get("ENDPOINT") == endpoint.name:
-            found.append(process.pid)
-    return found
 
 
 def stand_in_version() -> str:

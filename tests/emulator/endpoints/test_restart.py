@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.emulated import Emulator
-from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model, runs
+from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model, runs, serving
 
 
 def deployed(emulator: Emulator, folder: Path) -> Endpoint:
@@ -41,12 +41,28 @@ def test_a_killed_emulator_finds_its_processes_again(own_emulator: Emulator, tmp
     before = endpoint.process("blue")
     making = endpoint.client.online_deployments.begin_create_or_update(endpoint.deployment("green", INIT="hangs"))
     assert not making.done()
-    emulator = psutil.Process(own_emulator.running.pid)
-    emulator.kill()
-    emulator.wait(10)
+    while len(serving(endpoint)) < 2:
+        until_served(endpoint)
+    until_served(endpoint)  # and so the emulator has had its turn to note the new process
+    kill(own_emulator)
     own_emulator.start()
     until_served(endpoint)
     assert endpoint.process("blue") == before
     assert endpoint.client.online_deployments.get("green", endpoint.name).provisioning_state == "Failed"
+    assert serving(endpoint) == [before], "what was being started is ended"
     endpoint.client.online_endpoints.begin_delete(endpoint.name).result()
     assert not runs(before)
+
+
+def test_a_stop_ends_what_a_killed_emulator_left(own_emulator: Emulator, tmp_path: Path) -> None:
+    endpoint = deployed(own_emulator, tmp_path)
+    kill(own_emulator)
+    assert len(serving(endpoint)) == 1
+    own_emulator.stop()
+    assert serving(endpoint) == []
+
+
+def kill(emulator: Emulator) -> None:
+    process = psutil.Process(emulator.running.pid)
+    process.kill()
+    process.wait(10)

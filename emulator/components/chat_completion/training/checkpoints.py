@@ -27,6 +27,7 @@ class Progress:
         seconds: time spent in training steps, over all attempts.
         best_step: the step with the lowest validation loss, None before the first evaluation after a step.
         evaluations_without_gain: in a row, for early stopping.
+        passing: the checkpoint only guards against a kill, and goes when there is a newer one.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class Progress:
     best_step: int | None = None
     best_loss: float | None = None
     evaluations_without_gain: int = 0
+    passing: bool = False
     log_history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -59,8 +61,11 @@ class Checkpoints:
         found = [path for path in self._folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
         return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
-    def save(self, model: TrainedModel, optimizer: Any, scheduler: Any, progress: Progress) -> Path:
-        """Writes a checkpoint under a passing name and moves it into place, so that a kill leaves none in halves."""
+    def save(
+        self, model: TrainedModel, optimizer: Any, scheduler: Any, progress: Progress, passing: bool = False
+    ) -> Path:
+        """Writes a checkpoint under another name and moves it into place, so that a kill leaves none in halves."""
+        progress.passing = passing
         target = self.path(progress.step)
         scratch = target.with_name(f"{target.name}.part")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -84,6 +89,9 @@ class Checkpoints:
         return Progress(**json.loads((found[-1] / STATE).read_text("utf-8")))
 
     def _prune(self, progress: Progress) -> None:
+        for path in self.all():
+            if path != self.path(progress.step) and json.loads((path / STATE).read_text("utf-8"))["passing"]:
+                shutil.rmtree(path)
         if self._limit < 1:
             return
         kept = {self.path(progress.step)} | ({self.path(progress.best_step)} if progress.best_step else set())

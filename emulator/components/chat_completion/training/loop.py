@@ -79,8 +79,10 @@ class Trainer:
                 self._tell(window)
             if self._plan.evaluates_after(step):
                 self._evaluate_and_compare()
-            if self._plan.saves_after(step) or time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+            if self._plan.saves_after(step):
                 self._save()
+            elif time.monotonic() - self._saved_at > SECONDS_BETWEEN_CHECKPOINTS:
+                self._save(passing=True)
             if self._out_of_patience():
                 logger.info("Early stopping: no gain in %d evaluations", self._progress.evaluations_without_gain)
                 break
@@ -159,8 +161,8 @@ class Trainer:
         patience = self._plan.early_stopping_patience
         return patience is not None and self._progress.evaluations_without_gain >= patience
 
-    def _save(self) -> None:
-        self._checkpoints.save(self._model, self._optimizer, self._scheduler, self._progress)
+    def _save(self, passing: bool = False) -> None:
+        self._checkpoints.save(self._model, self._optimizer, self._scheduler, self._progress, passing)
         self._saved_at = time.monotonic()
         self._record({"checkpoint_save_step": float(self._progress.step)})
 
@@ -169,7 +171,7 @@ class Trainer:
             return
         step = self._progress.step
         if step and not self._checkpoints.path(step).is_dir():
-            self._checkpoints.save(self._model, self._optimizer, self._scheduler, self._progress)
+            self._checkpoints.save(self._model, self._optimizer, self._scheduler, self._progress, passing=True)
         raise Terminated(f"Asked to stop: stopped after step {step} of {self._plan.total_steps}.")
 
     def _finish(self) -> None:

@@ -51,7 +51,7 @@ class TrainedModel:
         self._adapter = adapter
         self._load = {"ignore_mismatched_sizes": ignore_mismatched_sizes, "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        self.is_narrow = config.hidden_size < NARROW
+        self.is_narrow = config.get_text_config().hidden_size < NARROW
         gains = not self.is_narrow and computes_well_in_bfloat16()
         self.autocast = torch.bfloat16 if half_precision and gains else None
         # Frozen weights are kept in the type that is computed in: casting them at each step would cost more than it gains.
