@@ -66,6 +66,23 @@ class Emulator:
         """Stops it in good order."""
         command_line("stop", "--state", str(self.state))
 
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Calls the emulator's own interface: fault rules and the record of calls."""
+        from emulator import control
+
+        return control.ask(self.installation, self.running.tls_port, method, path, body)
+
+    @contextlib.contextmanager
+    def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> Iterator[str]:
+        """A fault rule in force for a while; yields its id. What it was never needed for fails the test."""
+        id = self.ask("POST", "/faults", {"match": match, "effect": effect})["id"]
+        try:
+            yield id
+            [rule] = [rule for rule in self.ask("GET", "/faults") if rule["id"] == id]
+            assert rule["hits"] > 0, f"no call met the fault {match}"
+        finally:
+            self.ask("DELETE", f"/faults/{id}")
+
     def credential(self, principal: str = "contributor") -> Any:
         """A credential of the real azure-identity."""
         from azure.identity import ClientSecretCredential
@@ -122,14 +139,13 @@ def running_emulator(state: Path) -> Iterator[Emulator]:
 
 def _keep_calls(emulator: Emulator) -> None:
     """Adds the calls that were answered well to the session's record; a test may have killed the emulator."""
-    from emulator import control, daemon
+    from emulator import daemon
 
-    running = daemon.find(emulator.state)
-    if running is None:
+    if daemon.find(emulator.state) is None:
         return
     CALLS.parent.mkdir(parents=True, exist_ok=True)
     known = set(CALLS.read_text().splitlines()) if CALLS.exists() else set()
-    made = control.ask(emulator.installation, running.tls_port, "GET", "/calls")
+    made = emulator.ask("GET", "/calls")
     answered = {
         json.dumps({key: call[key] for key in ("method", "host", "path")})
         for call in made

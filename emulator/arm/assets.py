@@ -115,9 +115,9 @@ class Assets:
             content = CONTENT[kind]
             if kind is not AssetKind.COMPONENTS and found["properties"].get(content) != properties.get(content):
                 raise errors.conflict(
-                    f"A {kind.noun.lower()} version with this name and version already exists. To create a new "
-                    f"{kind.noun.lower()} version, use a different name or version. If you are trying to update an existing one, its "
-                    "path cannot be changed. Only tags, description, and isArchived can be updated."
+                    f"A {kind.noun.lower()} version with this name and version already exists. If you are trying to create "
+                    f"a new {kind.noun.lower()} version, use a different name or version. If you are trying to update an "
+                    "existing one, its path cannot be changed. Only tags, description, and isArchived can be updated."
                 )
             properties = {**found["properties"], **{k: v for k, v in properties.items() if k != "componentSpec"}}
         now = _now()

@@ -33,9 +33,9 @@ def run(conversations: Path, **more: Any) -> State[FlowResult]:
 
 def running_jobs(workspace: AzureMLWorkspace) -> list[str]:
     ended = {"Completed", "Failed", "Canceled"}
-    return [
-        str(job.name) for job in workspace.client().jobs.list() if getattr(job.status, "value", job.status) not in ended
-    ]
+    # The SDK lists a job that it cannot read (another test's, sent without it) as None.
+    readable = [job for job in workspace.client().jobs.list() if job is not None]
+    return [str(job.name) for job in readable if getattr(job.status, "value", job.status) not in ended]
 
 
 def endpoints(workspace: AzureMLWorkspace) -> list[str]:

@@ -42,7 +42,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SampledDataset:
 class Submitter:
     """One run that submits, and can submit again."""
 
-    def __init__(self, workspace: AzureMLWorkspace, model: FoundationModel, compute: ValidatedCompute, data: SampledDataset) -> None:
+    def __init__(
+        self, workspace: AzureMLWorkspace, model: FoundationModel, compute: ValidatedCompute, data: SampledDataset
+    ) -> None:
         self.workspace, self.names = workspace, RunNames(uuid4())
         self._made_from = (model, compute, data)
 
@@ -51,8 +53,8 @@ class Submitter:
         return submit_pipeline.fn(self.workspace, self.names, *self._made_from, slow, choice or PipelineChoice())
 
     def jobs(self) -> list[str]:
-        mine = [job for job in self.workspace.client().jobs.list() if run_id_of(job.tags) == self.names.run_id]
-        return sorted(str(job.name) for job in mine)
+        readable = [job for job in self.workspace.client().jobs.list() if job is not None]
+        return sorted(str(job.name) for job in readable if run_id_of(job.tags) == self.names.run_id)
 
 
 @pytest.fixture

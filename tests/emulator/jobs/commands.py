@@ -34,7 +34,8 @@ def reader() -> Any:
 
     return command(
         name="reader",
-        command="cat ${{inputs.source}}/a.txt $[[&& echo extra ${{inputs.extra}}]] && cp ${{inputs.source}}/a.txt ${{outputs.result}}/b.txt",
+        command="cat ${{inputs.source}}/a.txt $[[&& echo extra ${{inputs.extra}}]] "
+        "&& cp ${{inputs.source}}/a.txt ${{outputs.result}}/b.txt",
         inputs={"source": Input(type="uri_folder"), "extra": Input(type="string", optional=True)},
         outputs={"result": Output(type="uri_folder")},
         environment=ENVIRONMENT,

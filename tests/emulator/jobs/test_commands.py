@@ -80,14 +80,10 @@ def test_tags_and_display_name_of_a_job_can_be_changed(emulator: Emulator) -> No
     assert (changed.display_name, changed.tags) == ("renamed", {"kept": "1", "added": "2"})
 
 
-def test_the_list_comes_in_pages_newest_first(own_emulator: Emulator) -> None:
-    from emulator.arm import asset_routes
-
+def test_the_list_comes_newest_first(own_emulator: Emulator) -> None:
     client = own_emulator.client()
     names = [client.jobs.create_or_update(line("true", name=f"job-{n}")).name for n in range(3)]
     assert [job.name for job in client.jobs.list()] == names[::-1]
-    pages = list(client.jobs.list(max_results=2).by_page())
-    assert [len(list(page)) for page in pages][0] <= asset_routes.PAGE
     for name in names:
         wait(client, name)
 

@@ -46,7 +46,7 @@ HOSTILE = {
     "jobs is a list": {"jobType": "Pipeline", "jobs": []},
     "job is a string": {"jobType": "Pipeline", "jobs": {"a": "b"}},
     "node of unknown type": step(type="sweep"),
-    "node type is a list": step(type=[]),
+    "node type is a list": step(type=[1]),
     "node without component": {"jobType": "Pipeline", "jobs": {"a": {"type": "command"}}},
     "component id is a number": step(componentId=7),
     "component is not there": step(componentId="azureml://registries/azureml/components/none/versions/1"),
@@ -107,10 +107,16 @@ def test_a_reader_cannot_submit_or_cancel(emulator: Emulator) -> None:
             act()
 
 
-def test_text_that_no_log_can_hold_does_not_stop_a_job(emulator: Emulator) -> None:
-    answer = put(emulator, "odd-text", {**step(), "displayName": "\ud800 \u0000 \n", "tags": {"\ud800": "\ud800"}})
-    assert answer.status_code == 201
-    assert put(emulator, "odd-text", {**step(), "description": "\ud800"}).status_code == 200
+def test_a_name_with_control_characters_does_not_stop_a_job(emulator: Emulator) -> None:
+    from tests.emulator.jobs.commands import wait
+
+    assert put(emulator, "odd-text", {**step(), "displayName": "\u0000 \n \u202e"}).status_code == 201
+    assert wait(emulator.client(), "odd-text") == "Completed"
+
+
+def test_half_a_character_is_refused(emulator: Emulator) -> None:
+    assert put(emulator, "half", {**step(), "displayName": "\ud800"}).status_code == 400
+    assert put(emulator, "half", {**step(), "tags": {"\ud800": "x"}}).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["runs/none", "runs/none/details", "runs/none/children", "experiments/e/runs/none/artifacts"])

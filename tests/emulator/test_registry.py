@@ -1,0 +1,67 @@
+"""The system registry: foundation models, the fine-tuning pipeline, and models that the user brings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+from tests.emulated import Emulator, command_line
+
+
+@pytest.fixture
+def registry(emulator: Emulator) -> Any:
+    from azure.ai.ml import MLClient
+
+    return MLClient(emulator.credential(), registry_name="azureml", enable_telemetry=False)
+
+
+def test_models_say_what_they_are(registry: Any) -> None:
+    stand_in = registry.models.get("Phi-3-mini-4k-instruct", label="latest")
+    assert stand_in.id == f"azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/{stand_in.version}"
+    assert stand_in.tags["stand_in"] == "true" and "NOT Microsoft's" in stand_in.description
+    assert "stand_in" not in registry.models.get("SmolLM2-135M-Instruct", label="latest").tags
+
+
+def test_the_pipeline_has_the_real_components_inputs(registry: Any) -> None:
+    pipeline = registry.components.get("chat_completion_pipeline", label="latest")
+    assert pipeline.inputs["learning_rate"].default == pytest.approx(2e-5)
+    assert pipeline.inputs["deepspeed_stage"].enum == ["2", "3"]
+    assert pipeline.inputs["number_of_gpu_to_use_finetuning"].type == "integer"
+    assert set(pipeline.outputs) == {"pytorch_model_folder", "mlflow_model_folder"}
+    with pytest.raises(Exception, match="learning_rate_min"):
+        pipeline(learning_rate_min=1e-6)
+
+
+def test_an_unknown_model_or_registry_is_refused(emulator: Emulator, registry: Any) -> None:
+    from azure.ai.ml import MLClient
+
+    with pytest.raises(ResourceNotFoundError):
+        registry.models.get("no-such-model", version="1")
+    with pytest.raises(HttpResponseError) as refused:
+        MLClient(emulator.credential(), registry_name="someone-elses")
+    assert refused.value.status_code == 403
+
+
+def test_a_model_folder_is_imported_and_seen_at_once(emulator: Emulator, registry: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer_config.json"):
+        (folder / name).write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    for version in ("1", "2"):
+        said = command_line("import-model", str(folder), "--name", "my-model", "--state", str(emulator.state)).stdout
+        assert f"models/my-model/versions/{version}" in said
+    assert registry.models.get("my-model", label="latest").version == "2"
+    saved = json.loads((emulator.state / "registry/models/my-model/1/model.json").read_text())
+    assert saved["name"] == "my-model"
+
+
+@pytest.mark.parametrize("name", ["my-model", "../escape"])
+def test_a_folder_that_is_no_model_is_refused(emulator: Emulator, tmp_path: Path, name: str) -> None:
+    refused = command_line("import-model", str(tmp_path), "--name", name, "--state", str(emulator.state), check=False)
+    assert refused.returncode == 1
+    assert "is no" in refused.stderr and "Traceback" not in refused.stderr

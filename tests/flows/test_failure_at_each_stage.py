@@ -1,0 +1,94 @@
+"""Whichever stage fails, the run ends as Failed, says where and what, and leaves no endpoint and no running job.
+
+The stages after training take over the job of one finished run by its key, so none of them trains again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks import AzureMLWorkspace
+from flows.outcome import FlowResult
+from flows.reap import reap
+from tests.emulated import Emulator
+from tests.flows.test_finetune import endpoints, run, running_jobs
+
+REFUSED = {"kind": "status", "status": 400, "code": "Injected", "message": "Refused on request."}
+FORBIDDEN = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed on request."}
+ARM = "management.azure.com/*"
+
+
+@pytest.fixture(scope="module")
+def trained(workspace: AzureMLWorkspace, conversations: Path) -> FlowResult:
+    """A run whose job the others take over."""
+    state = run(conversations)
+    assert state.is_completed(), state.message
+    return state.result()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "effect"),
+    [
+        pytest.param("GET", ARM + "/workspaces/emulator-ws", FORBIDDEN, id="resolve_credentials"),
+        pytest.param("GET", "*/registries/azureml/models/*", FORBIDDEN, id="find_foundation_model"),
+        pytest.param("GET", ARM + "/vmSizes", FORBIDDEN, id="validate_compute"),
+        pytest.param("GET", "*/registries/azureml/components/*", FORBIDDEN, id="submit_pipeline"),
+        pytest.param("GET", "*/mlflow/*", FORBIDDEN, id="review_metrics"),
+        pytest.param("PUT", ARM + "/models/*", REFUSED, id="register_model"),
+        pytest.param("PUT", ARM + "/onlineEndpoints/ft-*", REFUSED, id="create_endpoint"),
+        pytest.param("PUT", ARM + "/deployments/*", REFUSED, id="create_deployment"),
+        pytest.param("POST", "*.inference.ml.azure.com/score", REFUSED, id="smoke_score"),
+    ],
+)
+def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
+    emulator: Emulator,
+    workspace: AzureMLWorkspace,
+    conversations: Path,
+    trained: FlowResult,
+    method: str,
+    path: str,
+    effect: dict[str, Any],
+) -> None:
+    with emulator.fault({"method": method, "path": path, "times": 0}, effect):
+        state = run(conversations, job_key=trained.job.name)
+    assert state.is_failed(), f"{state.name}: {state.message}"
+    assert "on request" in str(state.message), state.message
+    assert endpoints(workspace) == []
+    assert running_jobs(workspace) == []
+
+
+def test_an_endpoint_that_cannot_be_deleted_fails_the_run_and_is_the_reapers(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, trained: FlowResult
+) -> None:
+    with emulator.fault({"method": "DELETE", "path": ARM + "/onlineEndpoints/*", "times": 0}, REFUSED):
+        state = run(conversations, job_key=trained.job.name)
+        assert state.is_failed(), f"{state.name}: {state.message}"
+        [left] = endpoints(workspace)
+    assert [row.name for row in reap(grace_minutes=0, ttl_hours=0).released] == [left]
+    assert endpoints(workspace) == []
+
+
+def test_a_job_that_is_refused_is_not_submitted_again(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    jobs = len(list(workspace.client().jobs.list()))
+    with emulator.fault({"method": "PUT", "path": ARM + "/jobs/*", "times": 0}, REFUSED):
+        state = run(conversations)
+    assert state.is_failed()
+    assert "Refused on request." in str(state.message)
+    assert len(list(workspace.client().jobs.list())) == jobs
+    assert endpoints(workspace) == []
+
+
+def test_a_lost_answer_to_the_submit_does_not_submit_twice(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    jobs = {str(job.name) for job in workspace.client().jobs.list() if job is not None}
+    with emulator.fault({"method": "PUT", "path": ARM + "/jobs/*"}, {"kind": "reset_after"}):
+        state = run(conversations)
+    assert state.is_completed(), state.message
+    assert len({str(job.name) for job in workspace.client().jobs.list() if job is not None} - jobs) == 1
+    assert endpoints(workspace) == []
