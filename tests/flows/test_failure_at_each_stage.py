@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -30,17 +31,18 @@ def trained(workspace: AzureMLWorkspace, conversations: Path) -> FlowResult:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "effect"),
+    ("method", "path", "effect", "says"),
     [
-        pytest.param("GET", ARM + "/workspaces/emulator-ws", FORBIDDEN, id="resolve_credentials"),
-        pytest.param("GET", "*/registries/azureml/models/*", FORBIDDEN, id="find_foundation_model"),
-        pytest.param("GET", ARM + "/vmSizes", FORBIDDEN, id="validate_compute"),
-        pytest.param("GET", "*/registries/azureml/components/*", FORBIDDEN, id="submit_pipeline"),
-        pytest.param("GET", "*/mlflow/*", FORBIDDEN, id="review_metrics"),
-        pytest.param("PUT", ARM + "/models/*", REFUSED, id="register_model"),
-        pytest.param("PUT", ARM + "/onlineEndpoints/ft-*", REFUSED, id="create_endpoint"),
-        pytest.param("PUT", ARM + "/deployments/*", REFUSED, id="create_deployment"),
-        pytest.param("POST", "*.inference.ml.azure.com/score", REFUSED, id="smoke_score"),
+        pytest.param(
+            "GET", ARM + "/workspaces/emulator-ws", FORBIDDEN, "The identity has no role", id="resolve_credentials"
+        ),
+        pytest.param("GET", "*/registries/azureml/models/*", FORBIDDEN, "on request", id="find_foundation_model"),
+        pytest.param("GET", ARM + "/vmSizes", FORBIDDEN, "on request", id="validate_compute"),
+        pytest.param("GET", "*/mlflow/*", FORBIDDEN, "on request", id="review_metrics"),
+        pytest.param("PUT", ARM + "/models/*", REFUSED, "on request", id="register_model"),
+        pytest.param("PUT", ARM + "/onlineEndpoints/ft-*", REFUSED, "on request", id="create_endpoint"),
+        pytest.param("PUT", ARM + "/deployments/*", REFUSED, "on request", id="create_deployment"),
+        pytest.param("POST", "*.inference.ml.azure.com/score", REFUSED, "on request", id="smoke_score"),
     ],
 )
 def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
@@ -51,11 +53,13 @@ def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
     method: str,
     path: str,
     effect: dict[str, Any],
+    says: str,
 ) -> None:
     with emulator.fault({"method": method, "path": path, "times": 0}, effect):
-        state = run(conversations, job_key=trained.job.name)
+        # Under another name, so that the model which the first run registered is not simply found.
+        state = run(conversations, job_key=trained.job.name, registration={"name": f"again-{uuid4().hex[:6]}"})
     assert state.is_failed(), f"{state.name}: {state.message}"
-    assert "on request" in str(state.message), state.message
+    assert says in str(state.message), state.message
     assert endpoints(workspace) == []
     assert running_jobs(workspace) == []
 
@@ -71,14 +75,26 @@ def test_an_endpoint_that_cannot_be_deleted_fails_the_run_and_is_the_reapers(
     assert endpoints(workspace) == []
 
 
-def test_a_job_that_is_refused_is_not_submitted_again(
-    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+@pytest.mark.parametrize(
+    ("method", "path", "effect"),
+    [
+        pytest.param("GET", "*/registries/azureml/components/*", FORBIDDEN, id="component"),
+        pytest.param("PUT", ARM + "/jobs/*", REFUSED, id="job"),
+    ],
+)
+def test_a_submit_that_is_refused_leaves_no_job(
+    emulator: Emulator,
+    workspace: AzureMLWorkspace,
+    conversations: Path,
+    method: str,
+    path: str,
+    effect: dict[str, Any],
 ) -> None:
     jobs = len(list(workspace.client().jobs.list()))
-    with emulator.fault({"method": "PUT", "path": ARM + "/jobs/*", "times": 0}, REFUSED):
+    with emulator.fault({"method": method, "path": path, "times": 0}, effect):
         state = run(conversations)
     assert state.is_failed()
-    assert "Refused on request." in str(state.message)
+    assert "on request." in str(state.message)
     assert len(list(workspace.client().jobs.list())) == jobs
     assert endpoints(workspace) == []
 

@@ -128,7 +128,9 @@ def test_what_was_asked_for_reaches_azure(run: Submitter, model: FoundationModel
     assert job.settings.continue_on_step_failure is False
 
 
-def test_a_sample_that_has_not_changed_is_uploaded_once(run: Submitter, emulator: Emulator, data: SampledDataset) -> None:
+def test_a_sample_that_has_not_changed_is_uploaded_once(
+    run: Submitter, emulator: Emulator, data: SampledDataset
+) -> None:
     run.submit()
     before = emulator.log.count("/train_sft.jsonl 201")
     again = Submitter(run.workspace, *run._made_from)
