@@ -12,10 +12,10 @@ endif
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint notebook bench-dataset clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with everything that runs here
 
@@ -40,6 +40,12 @@ lint: setup ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebook: setup ## run a notebook that was saved as Markdown against an emulator: make notebook DOC=path
+	$(BIN)/python -m tests.documents $(DOC)
+
+bench-dataset: setup ## sampling against the reference script: ratios of CPU, memory and bytes (12 GB of disk, 20 minutes)
+	$(BIN)/python -m benchmarks.dataset
 
 clean: ## stop the emulator and delete its state
 	-$(BIN)/python -m emulator reset

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from emulator import daemon
 
@@ -84,7 +85,7 @@ def _run(started: float) -> int:
     here = workspace_config(Installation.open(STATE))
     AzureMLWorkspace(**here).save(BLOCK, overwrite=True)
     parameters = yaml.safe_load(PARAMETERS.read_text("utf-8"))
-    state = finetune(**parameters, return_state=True)
+    state: Any = finetune(**parameters, return_state=True)
     if not state.is_completed():
         print(f"\nThe run ended as {state.name}: {state.message}", file=sys.stderr)
         return 1

@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from emulator import errors
+from emulator.faults import rules
+from emulator.faults.book import under
 from emulator.installation import Installation
 from emulator.store import Document, Store
 
@@ -26,6 +29,7 @@ POLL_HINT = {"retry-after-ms": "100"}
 FAITHFUL_SECONDS = 5.0
 
 Work = Callable[[], Awaitable[None]]
+Spoil = Callable[[], None]
 
 
 class Kind(StrEnum):
@@ -54,14 +58,19 @@ class Operations:
         self._faithful = faithful
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, kind: Kind, work: Work) -> dict[str, str]:
-        """Runs `work` in the background; returns the response headers by which a client can follow it."""
+    def start(self, kind: Kind, work: Work, spoil: Spoil | None = None) -> dict[str, str]:
+        """Runs `work` in the background; returns the response headers by which a client can follow it.
+
+        Where the operation was asked to fail, `spoil` runs instead: it leaves the resource as a failure would.
+        """
         id = str(uuid.uuid4())
         if kind in (Kind.ENDPOINT, Kind.DEPLOYMENT):
             id = f"{kind}:{self._installation.workspace_guid}:{id}"
         self._store.put(
             TYPE, id, {"id": id, "kind": kind, "status": "InProgress", "startTime": _now(), "endTime": NO_END}
         )
+        if fault := under(rules.OperationFailed):
+            work = _failing(fault, spoil)
         task = asyncio.create_task(self._run(id, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -138,6 +147,15 @@ def status_body(operation: Document) -> dict[str, Any]:
         return {"status": operation["status"], "percentComplete": 100.0, **failed}
     times = {key: operation[key] for key in ("id", "startTime", "endTime")}
     return {**times, "name": operation["id"], "status": operation["status"], "percentComplete": 0.0, **failed}
+
+
+def _failing(fault: rules.OperationFailed, spoil: Spoil | None) -> Work:
+    async def work() -> None:
+        if spoil is not None:
+            spoil()
+        raise OperationFailed(errors.operation_error(fault.message, fault.code))
+
+    return work
 
 
 def _now() -> str:

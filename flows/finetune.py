@@ -72,8 +72,8 @@ def finetune(
     scoring: SmokeScoring = SmokeScoring(),
     teardown: TeardownPolicy = TeardownPolicy(),
     job_key: str | None = None,
-) -> Any:
-    """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down. Returns a `FlowResult`.
+) -> FlowResult:
+    """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down.
 
     Args:
         workspace: Name of the AzureMLWorkspace block: where to work, and as whom.
@@ -175,7 +175,8 @@ def samples_folder() -> Path:
     return Path(PREFECT_HOME.value()) / "finetune-samples"
 
 
-def _end(result: FlowResult, name: str) -> State[FlowResult]:
+def _end(result: FlowResult, name: str) -> Any:
+    """The run's final state with its name and sentence; Prefect hands the caller the result in it."""
     result.publish()
     return Completed(name=name, message=result.sentence(), data=result)
 

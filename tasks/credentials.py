@@ -72,7 +72,10 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
             f"The secret or certificate of client {credentials.client_id or 'from the environment'} is wrong or "
             "expired (AADSTS7000215/7000222). Put a valid one into the credentials block."
         )
-    if any(code in text for code in ("AADSTS90002", "AADSTS900023", "AADSTS700016", "Unable to get authority configuration")):
+    if any(
+        code in text
+        for code in ("AADSTS90002", "AADSTS900023", "AADSTS700016", "Unable to get authority configuration")
+    ):
         return (
             f"Tenant {credentials.tenant_id or 'from the environment'} does not exist or does not know the client. "
             "Correct tenant and client in the credentials block."
@@ -108,7 +111,9 @@ def _refusal(error: Exception, what: str) -> Exception:
     if fault is not None and fault.kind is Kind.NOT_FOUND:
         return Refused(f"There is no {what}, or the identity may not see it. Correct the workspace block.")
     if fault is not None and fault.status == 403 and "registry" in what:
-        return Refused(f"There is no {what}, or the identity may not read it. Correct the registry name in the workspace block.")
+        return Refused(
+            f"There is no {what}, or the identity may not read it. Correct the registry name in the workspace block."
+        )
     if fault is not None and fault.status == 403:
         return Refused(
             f"The identity has no role that allows to use {what}. Grant it 'AzureML Data Scientist' on the workspace "

@@ -21,7 +21,7 @@ from tasks.form import Group, at
 from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
 
-RETRIED_STATUSES = frozenset({408, 424, 429, 502, 503, 504})
+RETRIED_STATUSES = frozenset({408, 424, 429, 500, 502, 503, 504})
 """Azure ML's scoring statuses that a warming or busy container gives: timeout, model error, too many pending, unavailable."""
 CLIENT_TIMEOUT_SECONDS = 190
 """A little more than the longest request timeout that Azure ML allows (180 s)."""
@@ -51,7 +51,7 @@ class SmokeScoring(Group):
     )  # fmt: skip
     retry_budget_seconds: float = Field(
         300.0, ge=0, le=3600, title="Retry budget (seconds)",
-        description="For how long statuses 408, 424, 429 and 503 are waited out, all questions together.", json_schema_extra=at(7),
+        description="For how long statuses 408, 424, 429 and 5xx are waited out, all questions together.", json_schema_extra=at(7),
     )  # fmt: skip
 
 

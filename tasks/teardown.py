@@ -72,7 +72,7 @@ class Released(BaseModel):
 def teardown(workspace: AzureMLWorkspace, names: RunNames, policy: TeardownPolicy) -> Released:
     """After success: releases by `policy`."""
     if policy.policy != "always":
-        run_logger().info("Endpoint %s keeps serving (teardown policy %s).", names.endpoint, policy.policy)
+        run_logger().info("The endpoint keeps serving (teardown policy %s).", policy.policy)
         return Released()
     released = release(workspace, names.run_id, names.job_key)
     run_logger().info("Released: %s.", released)
@@ -104,14 +104,19 @@ def release(workspace: AzureMLWorkspace, run_id: UUID, job_key: str | None = Non
     return released
 
 
-@retried
 def _cancel_jobs(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    running = [str(job.name) for job in attempts(workspace, names) if word(job.status) not in ENDED]
+    running = _running_jobs(workspace, names)
     for name in running:
         cancel_job(workspace, name, log)
     return running
 
 
+@retried
+def _running_jobs(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
+    return [str(job.name) for job in attempts(workspace, names) if word(job.status) not in ENDED]
+
+
+@retried
 def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
     """Cancels job `name` and waits until it has ended; one that has ended already is left as it is."""
     deadline = time.monotonic() + GONE_DEADLINE_SECONDS
@@ -131,19 +136,25 @@ def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
         time.sleep(GONE_POLL_SECONDS)
 
 
-@retried
 def _delete_endpoints(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    """The run's own endpoint, by name and by tag: a listing may lag, and a name may have been chosen."""
+    mine = _own_endpoints(workspace, names)
+    for name in mine:
+        log.info("Deleting endpoint %s.", name)
+        delete_endpoint(workspace, name)
+    return mine
+
+
+@retried
+def _own_endpoints(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
+    """By name and by tag: a listing may lag, and a name may have been chosen."""
     endpoints = workspace.client().online_endpoints
     mine = {str(endpoint.name) for endpoint in endpoints.list() if run_id_of(endpoint.tags) == names.run_id}
     if names.endpoint not in mine and _still_there(workspace, names.endpoint):
         mine.add(names.endpoint)
-    for name in sorted(mine):
-        log.info("Deleting endpoint %s.", name)
-        delete_endpoint(workspace, name)
     return sorted(mine)
 
 
+@retried
 def delete_endpoint(workspace: AzureMLWorkspace, name: str) -> None:
     """Deletes the endpoint with its deployments and waits until Azure no longer finds it."""
     deadline = time.monotonic() + GONE_DEADLINE_SECONDS

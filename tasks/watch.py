@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXPECTED_STEPS = 5
 """Steps of the chat-completion pipeline: a step shows only once it has begun, so progress needs to know."""
 STEPS_EVERY_STEADY_LOOKS = 60
-METRICS_EVERY_STEADY_LOOKS = 6
+METRICS_EVERY_STEADY_LOOKS = 2
 SHOWN_METRICS = ("loss", "eval_loss", "epoch")
 
 

@@ -110,7 +110,11 @@ class Deployments:
             "modified": now,
             "state": "Updating" if found else "Creating",
         }
-        headers = self._operations.start(Kind.DEPLOYMENT, partial(self._serving.provision, kept, found))
+        headers = self._operations.start(
+            Kind.DEPLOYMENT,
+            partial(self._serving.provision, kept, found),
+            partial(self._serving.settle, kept, state="Failed"),
+        )
         kept["operation"] = headers["Azure-AsyncOperation"]
         self._store.put(DEPLOYMENT, f"{endpoint}/{name}", kept)
         return self._answer(kept)
@@ -127,7 +131,8 @@ class Deployments:
         percent = owner["traffic"].get(kept["name"], 0)
         if percent:
             raise errors.deployment_has_traffic(kept["name"], percent)
-        self._store.put(DEPLOYMENT, f"{endpoint}/{name}", {**kept, "state": "Deleting", "revision": str(uuid.uuid4())})
+        kept = {**kept, "state": "Deleting", "revision": str(uuid.uuid4())}
+        self._store.put(DEPLOYMENT, f"{endpoint}/{name}", kept)
 
         async def remove() -> None:
             await self._fleet.end(endpoint, name)
@@ -136,7 +141,7 @@ class Deployments:
             self._endpoints.drop_from(endpoint, "traffic", kept["name"])
             self._endpoints.drop_from(endpoint, "mirrorTraffic", kept["name"])
 
-        return self._operations.start(Kind.DEPLOYMENT, remove)
+        return self._operations.start(Kind.DEPLOYMENT, remove, partial(self._serving.settle, kept, state="Failed"))
 
     def logs(self, endpoint: str, name: str, body: LogsBody) -> str:
         """The last lines of a container's log, under Azure's own heading.

@@ -7,11 +7,14 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from emulator import errors
 from emulator.arm.endpoint_body import EndpointBody, RegenerateBody
 from emulator.arm.endpoint_document import endpoint_id, render, render_put
+from emulator.faults.book import under
+from emulator.faults.rules import QuotaExhausted
 from emulator.installation import PROVIDER, Installation
 from emulator.operations import Kind, Operations
 from emulator.scoring import keys
@@ -111,7 +114,8 @@ class Endpoints:
             if current is not None and current["state"] in WORKING:
                 self._change(name, state="Succeeded")
 
-        kept["operation"] = self._operations.start(Kind.ENDPOINT, provision)["Azure-AsyncOperation"]
+        headers = self._operations.start(Kind.ENDPOINT, provision, partial(self._change, name, state="Failed"))
+        kept["operation"] = headers["Azure-AsyncOperation"]
         self._store.put(TYPE, name, kept)
         return self._answer(kept)
 
@@ -128,7 +132,7 @@ class Endpoints:
                 self._store.delete(DEPLOYMENT, f"{name}/{deployment['name']}")
             self._store.delete(TYPE, name)
 
-        return self._operations.start(Kind.ENDPOINT, remove)
+        return self._operations.start(Kind.ENDPOINT, remove, partial(self._change, name, state="Failed"))
 
     def drop_from(self, name: str, split: Literal["traffic", "mirrorTraffic"], deployment: str) -> None:
         """Takes a deployment that is gone out of the endpoint's traffic."""
@@ -207,8 +211,9 @@ class Endpoints:
 
     def _require_room(self) -> None:
         usage = len(self._store.list(TYPE))
-        if usage >= self._limit:
-            raise errors.endpoint_quota(self._installation.subscription_id, usage, self._limit)
+        limit = usage if under(QuotaExhausted) else self._limit
+        if usage >= limit:
+            raise errors.endpoint_quota(self._installation.subscription_id, usage, limit)
 
     def _traffic(self, endpoint: str, traffic: dict[str, int] | None, *, most: int) -> dict[str, int]:
         """The shares by the deployments' own names; each is at most `most` percent."""

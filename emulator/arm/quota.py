@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from emulator import errors
 from emulator.arm import skus
+from emulator.faults.book import under
+from emulator.faults.rules import QuotaExhausted
 from emulator.installation import PROVIDER, Installation
 from emulator.store import Document
 
@@ -40,7 +42,7 @@ class Quota:
                 "type": f"{PROVIDER}/dedicatedCores/usages",
                 "unit": "Count",
                 "currentValue": self.used(pool),
-                "limit": limit,
+                "limit": self._limit(pool, limit),
                 "name": {"value": pool, "localizedValue": label},
             }
             for pool, label, limit in rows
@@ -68,6 +70,7 @@ class Quota:
         pool, label, limit = family.name, family.label, family.limit
         if priority == "LowPriority":
             pool, label, limit = LOW_PRIORITY, "LowPriority", LOW_PRIORITY_LIMIT
+        limit = self._limit(pool, limit)
         if self.used(pool) + sku.vcpus > limit:
             raise errors.compute_quota(label, limit, sku.vcpus)
 
@@ -78,6 +81,11 @@ class Quota:
             AzureError: 400, an unknown size or Azure's out-of-quota sentence.
         """
         sku = self.require_size(size)
-        limit, used, needed = skus.family_of(sku).limit, self.used(sku.family), sku.vcpus * instances
+        limit = self._limit(sku.family, skus.family_of(sku).limit)
+        used, needed = self.used(sku.family), sku.vcpus * instances
         if used + needed > limit:
             raise errors.deployment_quota(sku.name, self._installation.subscription_id, used, limit, needed)
+
+    def _limit(self, pool: str, limit: int) -> int:
+        """The pool's limit, which is what is used of it where quota was asked to be exhausted."""
+        return self.used(pool) if under(QuotaExhausted) else limit

@@ -10,6 +10,8 @@ from emulator import errors
 from emulator.arm.deployment_body import DeploymentProperties, LogsBody, Probe, RequestSettings
 from emulator.arm.durations import seconds
 from emulator.arm.endpoints import DEPLOYMENT
+from emulator.faults.book import under
+from emulator.faults.rules import DeploymentCrash, DeploymentNeverReady
 from emulator.operations import OperationFailed
 from emulator.scoring.artifacts import Artifact, Artifacts
 from emulator.scoring.fleet import Fleet, StartFailed
@@ -98,6 +100,8 @@ class Serving:
 
     def _is_served(self, kept: Document, before: Document | None) -> bool:
         """Whether the processes that run already are those that `kept` asks for."""
+        if under(DeploymentCrash) or under(DeploymentNeverReady):
+            return False  # what was asked to fail has to start
         running = self._fleet.find(kept["endpoint"], kept["name"])
         if before is None or running is None or not running.ready or before["capacity"] != kept["capacity"]:
             return False

@@ -49,6 +49,11 @@ class Tracking:
         await self.app()
         await asyncio.to_thread(self._finish_run, run_id, STATUS.get(status, "FAILED"))
 
+    async def last_step(self, run_id: str) -> int | None:
+        """The highest step that the run has logged a metric for; None when it has logged none."""
+        await self.app()
+        return await asyncio.to_thread(self._last_step, run_id)
+
     def _load(self) -> ASGIApp:
         folder = self._installation.state / "mlflow"
         (folder / "artifacts").mkdir(parents=True, exist_ok=True)
@@ -121,6 +126,13 @@ class Tracking:
         except MlflowException:  # a job that ended before its run was made
             return
         store.update_run_info(run_id, RunStatus.from_string(status), int(time.time() * 1000), name)
+
+    def _last_step(self, run_id: str) -> int | None:
+        from mlflow.store.tracking.dbmodels.models import SqlLatestMetric
+        from sqlalchemy import func, select
+
+        with self._store().ManagedSessionMaker(read_only=True) as session:
+            return session.scalar(select(func.max(SqlLatestMetric.step)).where(SqlLatestMetric.run_uuid == run_id))
 
 
 class MlflowRoute:

@@ -10,6 +10,7 @@ import logging
 import random
 import uuid
 from contextvars import ContextVar
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -20,14 +21,35 @@ log = logging.getLogger("emulator.faults")
 
 TYPE = "fault"
 
-_current: ContextVar[Effect | None] = ContextVar("fault", default=None)
 E = TypeVar("E")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A call was hit: by which rule, with what effect."""
+
+    rule: str
+    effect: Effect
+
+
+_current: ContextVar[Hit | None] = ContextVar("fault", default=None)
 
 
 def under(kind: type[E]) -> E | None:
     """The effect of that kind which the current call is under, or None."""
-    effect = _current.get()
-    return effect if isinstance(effect, kind) else None
+    hit = _current.get()
+    return hit.effect if hit is not None and isinstance(hit.effect, kind) else None
+
+
+def rule_under(kind: type[E]) -> str | None:
+    """The id of the rule whose effect `under` gives: for what lasts until that rule is cleared."""
+    hit = _current.get()
+    return hit.rule if hit is not None and isinstance(hit.effect, kind) else None
+
+
+def is_in_force(store: Store, rule: str | None) -> bool:
+    """Whether the rule of that id has not been cleared."""
+    return rule is not None and store.get(TYPE, rule) is not None
 
 
 class Faults:
@@ -56,19 +78,19 @@ class Faults:
     def meet(self, method: str, host: str, path: str, operation: str) -> Effect | None:
         """Counts the call and puts it under the effect of the rule that hits it, if one does."""
         _current.set(None)
-        effect: Effect | None = None
+        hit: Hit | None = None
         for document in self._store.list(TYPE):
             rule = Rule.model_validate(document["rule"])
             if not _matches(rule, method, host, path, operation):
                 continue
             document["seen"] += 1
-            if effect is None and _hits(rule, document):
+            if hit is None and _hits(rule, document):
                 document["hits"] += 1
-                effect = rule.effect
-                log.warning("rule %s (%s) hit %s %s%s", document["id"], effect.kind, method, host, path)
+                hit = Hit(document["id"], rule.effect)
+                log.warning("rule %s (%s) hit %s %s%s", hit.rule, hit.effect.kind, method, host, path)
             self._store.put(TYPE, document["id"], document)
-        _current.set(effect)
-        return effect
+        _current.set(hit)
+        return None if hit is None else hit.effect
 
 
 def _matches(rule: Rule, method: str, host: str, path: str, operation: str) -> bool:

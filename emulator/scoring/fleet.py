@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator.faults.book import under
+from emulator.faults.rules import DeploymentCrash, DeploymentNeverReady
 from emulator.scoring.process import ModelProcess, Spec, identity_of
 from emulator.store import Store
 
@@ -193,7 +195,10 @@ class Fleet:
             await self._until_ready(replicas, process, deadline)
 
     async def _until_ready(self, replicas: Replicas, process: ModelProcess, deadline: float) -> None:
-        while not await process.is_ready(self.client):
+        if crash := under(DeploymentCrash):
+            self._note(replicas.spec, crash.message)
+            raise StartFailed("ResourceNotReady", crash.message)
+        while under(DeploymentNeverReady) or not await process.is_ready(self.client):
             if replicas.ended:
                 break
             if not process.is_alive:
