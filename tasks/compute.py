@@ -7,16 +7,16 @@ Afterwards the cluster exists and is ready. An existing cluster is taken as it i
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from tasks.demand import Demand, QuotaLine
 from tasks.errors import AzureFailure, Kind, Refused, lists_as_missing, read
 from tasks.form import Group, at
 from tasks.models import FoundationModel
-from tasks.quota import Quota, Shortage, quota_of
+from tasks.quota import Quota, quota_of
 from tasks.skus import Sku, find_sku, require_can_finetune, require_can_serve
 from tasks.stage import run_logger, stage
 from tasks.states import word
@@ -72,16 +72,6 @@ class ComputeChoice(Group):
         description="After how many seconds without work a new cluster's node is released.",
         json_schema_extra=at(4),
     )
-
-
-class QuotaLine(BaseModel):
-    """vCPUs that are needed for one purpose, against what the region grants. `limit` None: Azure names no limit."""
-
-    purpose: str
-    family: str
-    need: int
-    used: int | None
-    limit: int | None
 
 
 class ValidatedCompute(BaseModel):
@@ -177,34 +167,6 @@ def _wanted_size(cluster: AmlCompute | None, choice: ComputeChoice) -> str:
     return str(cluster.size)
 
 
-@dataclass(frozen=True)
-class _Demand:
-    purpose: str
-    quota: Quota | None
-    need: int
-
-    @property
-    def met(self) -> bool:
-        return self.quota is None or self.quota.free >= self.need
-
-    def line(self, family: str) -> QuotaLine:
-        quota = self.quota
-        return QuotaLine(
-            purpose=self.purpose,
-            family=quota.family if quota else family,
-            need=self.need,
-            used=quota.used if quota else None,
-            limit=quota.limit if quota else None,
-        )
-
-    def refusal(self, family: str, advice: str) -> Refused:
-        free = self.quota.free if self.quota else None
-        shortage = Shortage(self.need, free, f"vCPUs of family {family}")
-        return Refused(
-            f"No quota for {self.purpose}: {shortage}. Ask for more (https://aka.ms/azureml-quota) or {advice}."
-        )
-
-
 def _tiers(
     usages: list[Any], sku: Sku, nodes: int, choice: ComputeChoice, cluster: AmlCompute | None
 ) -> tuple[list[Tier], QuotaLine]:
@@ -223,7 +185,7 @@ def _tiers(
         quota = quota_of(usages, sku.family, low_priority=tier == "low_priority")
         if quota is not None and cluster is not None:
             quota = Quota(quota.family, 0, quota.limit)
-        demands[tier] = _Demand(f"training on {nodes} {tier.replace('_', '-')} node(s) {sku.name}", quota, need)
+        demands[tier] = Demand(f"training on {nodes} {tier.replace('_', '-')} node(s) {sku.name}", quota, need)
     usable = [
         tier for tier in tiers if demands[tier].met and (cluster is not None or tier == "dedicated" or sku.low_priority)
     ]
@@ -243,7 +205,7 @@ def _serving(
         return [], "nothing is served"
     sku = find_sku(skus, instance_type)
     rule = require_can_serve(sku, model.name, model.inference_allow_list, model.inference_minimum)
-    demand = _Demand(f"serving on {count} instance(s) {sku.name}", quota_of(usages, sku.family), count * sku.cpus)
+    demand = Demand(f"serving on {count} instance(s) {sku.name}", quota_of(usages, sku.family), count * sku.cpus)
     if not demand.met:
         raise demand.refusal(sku.family, "choose another deployment.instance_type")
     return [demand.line(sku.family)], rule

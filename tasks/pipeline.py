@@ -20,6 +20,7 @@ from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url
 from tasks.models import FoundationModel
 from tasks.naming import RunNames, dataset_word
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
+from tasks.sampling.assets import register_data_assets
 from tasks.stage import run_logger, stage
 from tasks.states import word
 
@@ -135,7 +136,8 @@ def submit_pipeline(
         if not row.passed:
             run_logger().warning("Parameter %s of the model is left out: %s.", row.name, row.note)
     values = {row.name: row.value for row in parameters if row.passed}
-    job = _build(component, declared, values, model, compute, data)
+    assets = register_data_assets(workspace.client(), data)
+    job = _build(component, declared, values, model, compute, data, assets)
     job.name = names.job(len(found) + 1)
     job.tags = names.tags(
         base_model=model.id,
@@ -194,21 +196,21 @@ def _build(
     model: FoundationModel,
     compute: ValidatedCompute,
     data: SampledDataset,
+    assets: dict[str, str],
 ) -> PipelineJob:
     """The pipeline of the reference notebook: one registry component, its model folder as the job's `trained_model`.
 
-    The data files are uploaded by the SDK under a path made of their content's hash, so an unchanged sample is
-    uploaded once.
+    `assets` has the data asset of each purpose; the split to score is the flow's own.
     """
     from azure.ai.ml import Input
     from azure.ai.ml.dsl import pipeline
 
-    files = {f"{purpose}_file_path": split for purpose, split in data.splits().items() if purpose != "score"}
+    files = {f"{purpose}_file_path": asset for purpose, asset in assets.items() if purpose != "score"}
     inputs: dict[str, Any] = {
         "mlflow_model_path": model.id,
         "number_of_gpu_to_use_finetuning": compute.gpus_per_node,
         **{name: compute.cluster for name in declared if name.startswith("compute_")},
-        **{name: Input(type="uri_file", path=str(split.path.absolute())) for name, split in files.items()},
+        **{name: Input(type="uri_file", path=asset) for name, asset in files.items()},
         **values,
     }
     inputs = {name: value for name, value in inputs.items() if name in declared}

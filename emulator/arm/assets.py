@@ -150,7 +150,7 @@ class Assets:
         found = self._store.list(TYPE, _key(kind, name, ""))
         if not found:
             raise errors.asset_not_found(kind.noun, name)
-        shown = [document for document in found if _in_view(document, view)]
+        shown = [document for document in found if in_view(document, view)]
         return shown[::-1] if newest_first else shown
 
     def with_hash(self, kind: AssetKind, hash: str) -> list[Document]:
@@ -162,7 +162,7 @@ class Assets:
         """Every name with a version in view; anonymous assets have no container of their own."""
         names: dict[str, list[Document]] = {}
         for document in self._store.list(TYPE, f"{kind}/"):
-            if _in_view(document, view) and not document["properties"].get("isAnonymous"):
+            if in_view(document, view) and not document["properties"].get("isAnonymous"):
                 names.setdefault(document["id"].split("/")[-3], []).append(document)
         return [self._container(kind, name, versions) for name, versions in names.items()]
 
@@ -235,7 +235,8 @@ def _key(kind: str, name: str, version: str) -> str:
     return f"{kind}/{name}/{version}"
 
 
-def _in_view(document: Document, view: str) -> bool:
+def in_view(document: Document, view: str) -> bool:
+    """Whether a list of that `listViewType` (ActiveOnly, ArchivedOnly, All) shows the version."""
     archived = bool(document["properties"].get("isArchived"))
     return view == "All" or archived == (view == "ArchivedOnly")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -13,9 +14,12 @@ from starlette.routing import Route
 
 from emulator import errors
 from emulator.arm import skus
+from emulator.arm.compute_document import render, render_put, sizes
 from emulator.arm.quota import LOW_PRIORITY, Quota
+from emulator.faults.book import is_in_force, rule_under
+from emulator.faults.rules import Resizing
 from emulator.http import read_model, reply
-from emulator.installation import PROVIDER, Installation
+from emulator.installation import Installation
 from emulator.operations import Kind, Operations
 from emulator.routing import WORKSPACE
 from emulator.store import Document, Store
@@ -108,14 +112,18 @@ class Computes:
             "created": now if found is None else found["created"],
             "modified": now,
             "state": "Creating",
+            "resizing": rule_under(Resizing) or (found or {}).get("resizing"),
         }
         self._store.put(TYPE, name, document)
 
-        async def provision() -> None:
-            self._store.put(TYPE, name, {**document, "state": "Succeeded"})
+        def settle(state: str) -> None:
+            self._store.put(TYPE, name, {**document, "state": state})
 
-        headers = self._operations.start(Kind.COMPUTE, provision)
-        return self._render(document, fresh=True), headers
+        async def provision() -> None:
+            settle("Succeeded")
+
+        headers = self._operations.start(Kind.COMPUTE, provision, partial(settle, "Failed"))
+        return render_put(self._installation, document), headers
 
     def get(self, name: str) -> Document:
         """The cluster.
@@ -123,7 +131,11 @@ class Computes:
         Raises:
             AzureError: 404 with an empty body, as Azure answers.
         """
-        return self._render(self._require(name))
+        document = self._require(name)
+        if rule := rule_under(Resizing):
+            document["resizing"] = rule
+            self._store.put(TYPE, name, document)
+        return self._render(document)
 
     def all(self) -> list[Document]:
         """All clusters, oldest first."""
@@ -137,7 +149,8 @@ class Computes:
         async def remove() -> None:
             self._store.delete(TYPE, name)
 
-        return self._operations.start(Kind.COMPUTE, remove)
+        fail = partial(self._store.put, TYPE, name, {**document, "state": "Failed"})
+        return self._operations.start(Kind.COMPUTE, remove, fail)
 
     # ------------------------------------------------------------------------------------------------------ nodes
 
@@ -147,6 +160,11 @@ class Computes:
             return SERVERLESS_NODES
         document = self._store.get(TYPE, name)
         return None if document is None else int(document["maximum"])
+
+    def is_resizing(self, name: str) -> bool:
+        """Whether the cluster's nodes are yet to come, so that no job gets any."""
+        document = self._store.get(TYPE, name)
+        return document is not None and self._resizes(document)
 
     def occupy(self, name: str, nodes: int) -> None:
         """Notes that a job runs on `nodes` of the cluster."""
@@ -176,81 +194,12 @@ class Computes:
     def _nodes(self, document: Document) -> int:
         return max(document["minimum"], self._busy.get(document["name"].lower(), 0))
 
-    def _render(self, document: Document, *, fresh: bool = False) -> Document:
-        """The compute as ARM shows it; a fresh one has no node counts yet."""
+    def _render(self, document: Document) -> Document:
         nodes, busy = self._nodes(document), self._busy.get(document["name"].lower(), 0)
-        sku = document["size"]
-        cluster: dict[str, Any] = {
-            "vmSize": sku.upper() if fresh else sku,
-            "vmPriority": document["priority"],
-            "scaleSettings": {
-                "maxNodeCount": document["maximum"],
-                "minNodeCount": document["minimum"],
-                "nodeIdleTimeBeforeScaleDown": document["idle"],
-            },
-            "currentNodeCount": None if fresh else nodes,
-            "targetNodeCount": None if fresh else nodes,
-            "nodeStateCounts": None
-            if fresh
-            else {
-                "preparingNodeCount": 0,
-                "runningNodeCount": busy,
-                "idleNodeCount": nodes - busy,
-                "unusableNodeCount": 0,
-                "leavingNodeCount": 0,
-                "preemptedNodeCount": 0,
-            },
-            "allocationState": None if fresh else "Steady",
-            "allocationStateTransitionTime": None if fresh else document["modified"],
-            "errors": None,
-            "remoteLoginPortPublicAccess": "NotSpecified",
-            "osType": "Linux",
-            "virtualMachineImage": None,
-            "isolatedNetwork": False,
-            "enableNodePublicIp": True,
-            "enableBatchPrivateLink": False,
-            "propertyBag": {},
-        }
-        location = {} if fresh else {"computeLocation": self._installation.region}
-        return {
-            "id": f"{self._installation.workspace_id}/computes/{document['name']}",
-            "name": document["name"],
-            "type": f"{PROVIDER}/workspaces/computes",
-            "location": self._installation.region,
-            "tags": document["tags"],
-            "properties": {
-                "computeType": "AmlCompute",
-                "createdOn": document["created"],
-                "modifiedOn": document["modified"],
-                "description": document["description"],
-                "disableLocalAuth": True,
-                "isAttachedCompute": False,
-                "provisioningErrors": None,
-                "provisioningState": document["state"],
-                "resourceId": None,
-                "properties": cluster,
-                **location,
-            },
-        }
+        return render(self._installation, document, nodes, busy, resizing=self._resizes(document))
 
-
-def sizes() -> list[Document]:
-    """The sizes as `compute.list_sizes` reads them."""
-    return [
-        {
-            "name": sku.name,
-            "family": sku.family,
-            "vCPUs": sku.vcpus,
-            "gpus": sku.gpus,
-            "osVhdSizeMB": 1047552,
-            "maxResourceVolumeMB": sku.disk_mb,
-            "memoryGB": sku.memory_gb,
-            "lowPriorityCapable": sku.low_priority,
-            "premiumIO": True,
-            "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
-        }
-        for sku in skus.SKUS
-    ]
+    def _resizes(self, document: Document) -> bool:
+        return is_in_force(self._store, document.get("resizing"))
 
 
 def _now() -> str:

@@ -10,13 +10,15 @@ from typing import Protocol
 from emulator.engine.failure import user_error
 
 SERVERLESS = "serverless"
-RECHECK_SECONDS = 1.0  # a cluster may have been scaled or deleted
+RECHECK_SECONDS = 1.0  # a cluster may have been scaled or deleted, or have its nodes at last
 
 
 class NodeSource(Protocol):
     """The workspace's computes."""
 
     def capacity(self, name: str) -> int | None: ...
+
+    def is_resizing(self, name: str) -> bool: ...
 
     def occupy(self, name: str, nodes: int) -> None: ...
 
@@ -59,7 +61,8 @@ class Clusters:
         try:
             while True:
                 capacity = self.require(name, nodes)
-                if queue[0] is ticket and self._busy[name.lower()] + nodes <= capacity:
+                free = 0 if self._computes.is_resizing(name) else capacity - self._busy[name.lower()]
+                if queue[0] is ticket and nodes <= free:
                     self.seize(name, nodes)
                     return
                 await self._change()

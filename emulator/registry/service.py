@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from emulator import errors
 from emulator.arm.asset_routes import page, query
+from emulator.arm.assets import in_view
 from emulator.arm.gate import authenticate
 from emulator.http import reply
 from emulator.identity.tokens import ARM, AZURE_ML, Tokens
@@ -69,7 +70,8 @@ def routes(catalog: Catalog, tokens: Tokens) -> list[Route]:
     def listed(find: Callable[[str], list[Document]]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             _admit(request, tokens)
-            found = find(request.path_params["name"])
+            view = query(request, "listViewType", "All")
+            found = [document for document in find(request.path_params["name"]) if in_view(document, view)]
             return reply(page(request, found[::-1] if "desc" in query(request, "$orderBy").lower() else found))
 
         return endpoint
