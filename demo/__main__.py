@@ -5,6 +5,7 @@ This is the one place that knows both halves, and it joins them as a user would:
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import shutil
@@ -24,15 +25,18 @@ PARAMETERS = Path(__file__).with_name("parameters.yaml")
 BLOCK = "demo"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the demo; returns the exit status: 0 only if a model was registered, deployed, asked and torn down."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__.splitlines()[0].split(": ", 1)[1])
+    parser.add_argument("--params", type=Path, default=PARAMETERS, metavar="FILE", help="the run's parameters, as YAML")
+    parameters = parser.parse_args(arguments).params.resolve()
     os.chdir(ROOT)
     started = time.monotonic()
     try:
         _prepare_data()
         _start_emulator()
         _set_environment()
-        return _run(started)
+        return _run(parameters, started)
     finally:
         daemon.stop(STATE)
 
@@ -72,7 +76,7 @@ def _set_environment() -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _run(started: float) -> int:
+def _run(file: Path, started: float) -> int:
     import yaml
 
     from blocks import AzureMLWorkspace
@@ -84,7 +88,7 @@ def _run(started: float) -> int:
     _say("Prefect", "starting a server for this run")
     here = workspace_config(Installation.open(STATE))
     AzureMLWorkspace(**here).save(BLOCK, overwrite=True)
-    parameters = yaml.safe_load(PARAMETERS.read_text("utf-8"))
+    parameters = yaml.safe_load(file.read_text("utf-8"))
     state: Any = finetune(**parameters, return_state=True)
     if not state.is_completed():
         print(f"\nThe run ended as {state.name}: {state.message}", file=sys.stderr)

@@ -12,8 +12,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+    import uvicorn
 
 PROCESS_FILE = "emulator.json"
 LOG_FILE = "emulator.log"
@@ -98,17 +104,31 @@ def stop(state: Path) -> bool:
     process = psutil.Process(running.pid)
     children = process.children(recursive=True)
     process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except psutil.TimeoutExpired:
+    if _outlasting([process], STOP_SECONDS):
         process.kill()
-        process.wait(5)
-    _, alive = psutil.wait_procs(children, timeout=5)
-    for child in alive:
+        _outlasting([process], 5)
+    for child in _outlasting(children, 5):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
     (state / PROCESS_FILE).unlink(missing_ok=True)
     return True
+
+
+def _outlasting(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Waits until they have ended, reaped or not: an orphan's end may be noticed late. Returns those that still run then."""
+    deadline = time.monotonic() + seconds
+    while (alive := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def serve(state: Path, port: int, *, faithful: bool = False, faults: Path | None = None) -> None:
@@ -151,7 +171,12 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
             log_config=None,
             timeout_graceful_shutdown=2,
         )
-        server = uvicorn.Server(config)
+
+        def cut() -> None:
+            proxy.close()
+            tunnels.close()
+
+        server = _server(config, cut)
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn hears them first, and raises them again once it has ended: that must not end what comes after it.
             signal.signal(number, lambda *_: None)
@@ -163,10 +188,21 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
         try:
             await serving  # returns on SIGTERM and SIGINT, which uvicorn handles
         finally:
-            proxy.close()
-            tunnels.close()
+            cut()
             await azure.stop()
             (state / PROCESS_FILE).unlink(missing_ok=True)
+
+
+def _server(config: uvicorn.Config, at_shutdown: Callable[[], None]) -> uvicorn.Server:
+    """A server that does not wait for idle clients when it is told to end: `at_shutdown` cuts them off first."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            at_shutdown()
+            await super().shutdown(sockets)
+
+    return Server(config)
 
 
 def _write_process_file(state: Path, port: int, tls_port: int) -> None:

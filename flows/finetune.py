@@ -20,7 +20,7 @@ from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.settings import PREFECT_HOME
-from prefect.states import Completed, State
+from prefect.states import Completed, Failed, State
 
 from blocks import AzureMLWorkspace
 from flows.outcome import FlowResult
@@ -149,10 +149,9 @@ def finetune(
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
         released = clock.run(tear_down, block, names, teardown)
         return _end(FlowResult(verdict="accepted", model=registered, released=released, **made), "Completed")
-    except Exception:
+    except Exception as error:
         clock.settle()
-        _release_after_error(block, names)
-        raise
+        return _fail(error, clock.failed, _release_after_error(block, names))
 
 
 def load_workspace(name: str) -> AzureMLWorkspace:
@@ -181,12 +180,18 @@ def _end(result: FlowResult, name: str) -> Any:
     return Completed(name=name, message=result.sentence(), data=result)
 
 
-def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> None:
+def _fail(error: Exception, stage: str | None, released: str) -> Any:
+    """The run's end for the person on call: where it failed, why, and what has been cleaned up."""
+    run_logger().error("Stage %s failed.", stage, exc_info=error)
+    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} Released: {released}.", data=error)
+
+
+def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> str:
     """Must not hide why the run failed: what cannot be released now is left to the reaper."""
     try:
-        run_logger().info("Released: %s.", release(block, names.run_id, names.job_key))
+        return str(release(block, names.run_id, names.job_key))
     except Exception as error:
-        run_logger().error("Not everything could be released; the reaper will try again. %s", error)
+        return f"not everything; the reaper will try again ({error})"
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ R = TypeVar("R")
 
 @dataclass
 class StageClock:
-    """`seconds` by stage, in the order in which they ended; a stage that ran twice counts both times."""
+    """`seconds` by stage, in the order in which they ended; a stage that ran twice counts both times. `failed`: the first
+    one that ended in an error."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    failed: str | None = None
     _started: list[PrefectFuture[Any]] = field(default_factory=list)
 
     def run(self, stage: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -25,6 +27,9 @@ class StageClock:
         began = time.monotonic()
         try:
             return stage(*args, **kwargs)
+        except Exception:
+            self.failed = self.failed or stage.name
+            raise
         finally:
             self._add(stage.name, began)
 
@@ -32,7 +37,7 @@ class StageClock:
         """Starts `stage` beside the others; its result or its error comes with `.result()`."""
         began = time.monotonic()
         future: PrefectFuture[R] = stage.submit(*args, **kwargs)
-        future.add_done_callback(lambda _: self._add(stage.name, began))
+        future.add_done_callback(lambda done: self._ended(stage.name, began, done))
         self._started.append(future)
         return future
 
@@ -41,6 +46,11 @@ class StageClock:
         released."""
         for future in self._started:
             future.wait()
+
+    def _ended(self, name: str, began: float, future: PrefectFuture[Any]) -> None:
+        self._add(name, began)
+        if not future.state.is_completed():
+            self.failed = self.failed or name
 
     def _add(self, name: str, began: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

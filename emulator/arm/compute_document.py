@@ -29,7 +29,13 @@ def render(installation: Installation, document: Document, nodes: int, busy: int
 
 def render_put(installation: Installation, document: Document) -> Document:
     """A cluster as a PUT answers: without node counts."""
-    unknown = ("currentNodeCount", "targetNodeCount", "nodeStateCounts", "allocationState", "allocationStateTransitionTime")
+    unknown = (
+        "currentNodeCount",
+        "targetNodeCount",
+        "nodeStateCounts",
+        "allocationState",
+        "allocationStateTransitionTime",
+    )
     cluster = {**_cluster(document), "vmSize": document["size"].upper(), **dict.fromkeys(unknown)}
     return _compute(installation, document, cluster, {})
 

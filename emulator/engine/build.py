@@ -11,6 +11,7 @@ from emulator.engine.clusters import Clusters, NodeSource
 from emulator.engine.components import AssetSource, Components, ComponentSource
 from emulator.engine.engine import Engine
 from emulator.engine.environment import StepEnvironment
+from emulator.engine.faults import StepFaults
 from emulator.engine.graph import Graphs
 from emulator.engine.inputs import Inputs, ModelSource
 from emulator.engine.places import Places
@@ -43,6 +44,7 @@ def engine(
     places = Places(installation, containers, uris)
     inputs = Inputs(places, assets, registry, runs)
     clusters = Clusters(computes)
-    steps = Steps(runs, places, inputs, clusters, StepEnvironment(installation, tokens, network))
+    faults = StepFaults(store, runs)
+    steps = Steps(runs, places, inputs, clusters, StepEnvironment(installation, tokens, network), faults)
     graphs = Graphs(runs, steps, inputs, places)
-    return Engine(store, runs, places, Components(assets, registry), clusters, steps, graphs)
+    return Engine(store, runs, places, Components(assets, registry), clusters, steps, graphs, faults)

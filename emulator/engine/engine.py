@@ -22,6 +22,7 @@ from emulator.engine.definitions import (
 from emulator.engine.definitions import text as literal
 from emulator.engine.expressions import ANY
 from emulator.engine.failure import RunCanceled, RunFailed, system_error, user_error
+from emulator.engine.faults import StepFaults
 from emulator.engine.graph import Graphs, Scope, compute_name
 from emulator.engine.logs import ExecutionLog
 from emulator.engine.places import PIPELINE_LOG, Places
@@ -49,6 +50,7 @@ class Engine:
         clusters: Clusters,
         steps: Steps,
         graphs: Graphs,
+        faults: StepFaults,
     ) -> None:
         self.runs = runs
         self.places = places
@@ -57,6 +59,7 @@ class Engine:
         self._clusters = clusters
         self._steps = steps
         self._graphs = graphs
+        self._faults = faults
         self._jobs: dict[str, asyncio.Task[None]] = {}
         runs.listen = self._note
 
@@ -90,6 +93,7 @@ class Engine:
             properties={key: str(value) for key, value in mapping(properties.get("properties"), "properties").items()},
         )
         self._store.put(TYPE, name, properties)
+        self._faults.attach(name)
         self.runs.enter(run, Status.NOT_STARTED)
         self._launch(run)
         return run
@@ -119,6 +123,7 @@ class Engine:
         if (job := self.runs.find(name)) is not None:
             self.places.forget(job)
             self.runs.delete(job.id)
+        self._faults.forget(name)
         self._store.delete(TYPE, name)
 
     # -------------------------------------------------------------------------------------------------- start, stop

@@ -25,6 +25,7 @@ NOTHING = [sys.executable, "-c", "import signal; signal.pause()"]  # a process t
 
 StepEffect = StepFailed | StepHang | Preempt
 E = TypeVar("E", StepFailed, StepHang, Preempt)
+AtStart = TypeVar("AtStart", StepFailed, StepHang)
 _effect: TypeAdapter[StepEffect] = TypeAdapter(StepEffect)
 
 
@@ -62,13 +63,14 @@ class StepFaults:
         fault = self._of(Preempt, run)
         if fault is None or self._struck(run) is not None:
             return
-        while (step := await self._runs.last_step(run)) is None or step < fault.step:
+        # MLflow tells nobody of a metric.
+        while (step := await self._runs.last_step(run)) is None or step < fault.step:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         if self._struck(run) is None:  # by another step meanwhile
             self._strike(run, Preempt)
             await preempt(run.id, f"after training step {step}")
 
-    def _strikes(self, kind: type[StepFailed] | type[StepHang], run: Run) -> StepFailed | StepHang | None:
+    def _strikes(self, kind: type[AtStart], run: Run) -> AtStart | None:
         """The effect of that kind on this step: the first step that its glob matches, and then no other."""
         fault = self._of(kind, run)
         if fault is None:

@@ -95,6 +95,8 @@ class Tracking(Protocol):
 
     async def finish_run(self, run_id: str, status: str) -> None: ...
 
+    async def last_step(self, run_id: str) -> int | None: ...
+
 
 class Runs:
     """Every run of the workspace, here and in MLflow. `listen` is told of each change of status.
@@ -176,6 +178,10 @@ class Runs:
         except Exception:
             log.exception("MLflow did not take the end of run %s", run.id)
         self.enter(run, status, **changes)
+
+    async def last_step(self, run: Run) -> int | None:
+        """The highest training step that the run has logged to MLflow; None for none."""
+        return await self._tracking.last_step(run.id)
 
     def delete(self, id: str) -> None:
         """Forgets the run."""

@@ -16,6 +16,7 @@ from emulator.engine.definitions import Command
 from emulator.engine.environment import StepEnvironment
 from emulator.engine.expressions import command_line
 from emulator.engine.failure import RunCanceled, RunFailed, system_error, user_error
+from emulator.engine.faults import StepFaults
 from emulator.engine.inputs import Asset, Inputs, Value
 from emulator.engine.logs import ExecutionLog, Repeater, last_line
 from emulator.engine.places import PIPELINE_LOG, STEP_LOG, Places
@@ -46,13 +47,20 @@ class Steps:
     """Runs commands. Whatever happened before a restart is taken up from the run's record and its folder."""
 
     def __init__(
-        self, runs: Runs, places: Places, inputs: Inputs, clusters: Clusters, environment: StepEnvironment
+        self,
+        runs: Runs,
+        places: Places,
+        inputs: Inputs,
+        clusters: Clusters,
+        environment: StepEnvironment,
+        faults: StepFaults,
     ) -> None:
         self._runs = runs
         self._places = places
         self._inputs = inputs
         self._clusters = clusters
         self._environment = environment
+        self._faults = faults
         self._processes: dict[str, StepProcess] = {}
         self._preempted: set[str] = set()
         self.stopping = False
@@ -85,13 +93,15 @@ class Steps:
             )
         return self._ended(run)
 
-    async def preempt(self, run_id: str) -> bool:
+    async def preempt(self, run_id: str, reason: str = "") -> bool:
         """Takes a running step's nodes away; it goes back to the queue and starts again in the same scratch folder. False when
-        it does not run."""
+        it does not run. The step's log says so, with the reason."""
         process = self._processes.get(run_id)
         if process is None:
             return False
         self._preempted.add(run_id)
+        sentence = " ".join(filter(None, ["The node was preempted", reason]))
+        ExecutionLog(self._places.log(run_id, STEP_LOG)).state(f"{sentence}; the step goes back to the queue.")
         await process.stop()
         return True
 
@@ -124,12 +134,17 @@ class Steps:
         process = adopted or await self._start(run, step, folder, log_file)
         repeater = Repeater(log_file, folder / MARK, self._repeat(run))
         self._processes[run.id] = process
+        taking = asyncio.create_task(self._faults.take_node(run, self.preempt))
         try:
             exit_code = await process.wait(repeater.look)
         except asyncio.CancelledError:
             await process.stop()
             raise
         finally:
+            taking.cancel()
+            [problem] = await asyncio.gather(taking, return_exceptions=True)
+            if isinstance(problem, Exception):
+                log.error("step %s could not be preempted as asked", run.id, exc_info=problem)
             repeater.look(to_the_end=True)
             del self._processes[run.id]
         preempted = run.id in self._preempted
@@ -145,6 +160,7 @@ class Steps:
     async def _start(self, run: Run, step: Step, folder: Path, log_file: Path) -> StepProcess:
         StepProcess.forget(folder)
         self._runs.enter(run, Status.STARTING, attempt=run.attempt + 1)
+        self._faults.require_sound(run)
         command, work = step.command, folder / WORK
         if not work.exists():
             await self._bring_code(command.code, work)
@@ -160,7 +176,8 @@ class Steps:
             **{f"AZURE_ML_OUTPUT_{name}": value for name, value in outputs.items()},
         }
         environment = self._environment.make(run, folder / ERROR, variables)
-        process = StepProcess.start(folder, command_line(command.command, inputs, outputs), work, log_file, environment)
+        argv = self._faults.argv(run, command_line(command.command, inputs, outputs))
+        process = StepProcess.start(folder, argv, work, log_file, environment)
         self._runs.enter(run, Status.RUNNING)
         return process
 

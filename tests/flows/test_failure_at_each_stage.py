@@ -54,12 +54,15 @@ def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
     path: str,
     effect: dict[str, Any],
     says: str,
+    request: pytest.FixtureRequest,
 ) -> None:
+    stage = request.node.callspec.id
     with emulator.fault({"method": method, "path": path, "times": 0}, effect):
         # Under another name, so that the model which the first run registered is not simply found.
         state = run(conversations, job_key=trained.job.name, registration={"name": f"again-{uuid4().hex[:6]}"})
     assert state.is_failed(), f"{state.name}: {state.message}"
     assert says in str(state.message), state.message
+    assert f"Stage {stage} failed: " in str(state.message), state.message
     assert endpoints(workspace) == []
     assert running_jobs(workspace) == []
 
