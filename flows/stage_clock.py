@@ -20,7 +20,7 @@ class StageClock:
 
     seconds: dict[str, float] = field(default_factory=dict)
     failed: str | None = None
-    _started: list[PrefectFuture[Any]] = field(default_factory=list)
+    _started: list[tuple[str, PrefectFuture[Any]]] = field(default_factory=list)
 
     def run(self, stage: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs `stage` to its end."""
@@ -37,20 +37,17 @@ class StageClock:
         """Starts `stage` beside the others; its result or its error comes with `.result()`."""
         began = time.monotonic()
         future: PrefectFuture[R] = stage.submit(*args, **kwargs)
-        future.add_done_callback(lambda done: self._ended(stage.name, began, done))
-        self._started.append(future)
+        future.add_done_callback(lambda _: self._add(stage.name, began))
+        self._started.append((stage.name, future))
         return future
 
     def settle(self) -> None:
         """Waits until nothing that was started is running any more, however it ended: what is still being made cannot be
         released."""
-        for future in self._started:
+        for name, future in self._started:
             future.wait()
-
-    def _ended(self, name: str, began: float, future: PrefectFuture[Any]) -> None:
-        self._add(name, began)
-        if not future.state.is_completed():
-            self.failed = self.failed or name
+            if future.state.is_failed() or future.state.is_crashed():
+                self.failed = self.failed or name
 
     def _add(self, name: str, began: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
