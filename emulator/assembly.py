@@ -13,8 +13,8 @@ from emulator.arm.quota import Quota
 from emulator.arm.uris import Uris
 from emulator.blob.containers import Containers
 from emulator.blob.service import BlobService
-from emulator.dataplane import app as dataplane
 from emulator.dataplane import discovery, history, history_artifacts
+from emulator.dataplane.app import DataPlane
 from emulator.dataplane.mlflow import MlflowRoute, Tracking
 from emulator.engine.build import engine
 from emulator.environment import environment
@@ -97,7 +97,7 @@ class Azure:
             {
                 Service.IDENTITY: AzureRouter(authority.routes(tokens)),
                 Service.ARM: arm.app(installation, tokens, self.operations, resources),
-                Service.DATAPLANE: dataplane.app(MlflowRoute(tracking, tokens, installation), data),
+                Service.DATAPLANE: DataPlane(MlflowRoute(tracking, tokens, installation), data),
                 Service.BLOB: BlobService(installation, tokens, containers, self.store),
                 Service.SCORING: FrontDoor(installation, tokens, fleet, endpoints.find, self.deployments.find),
                 Service.REGISTRY: AzureRouter(registry.routes(catalog, tokens)),

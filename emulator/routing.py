@@ -26,6 +26,9 @@ class AzureRouter:
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
+        self.operations = [
+            (method, route.path) for route in routes for method in sorted((route.methods or set()) - {"HEAD"})
+        ]
         self._literals = {literal for route in routes for literal in LITERAL.findall(route.path)}
         self._router = Router(routes, redirect_slashes=False, default=_unknown)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
+from typing import Protocol
+from urllib.parse import parse_qs
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from emulator import control, errors
 from emulator.faults.book import Faults
@@ -18,6 +21,15 @@ from emulator.installation import Installation
 access = logging.getLogger("emulator.access")
 
 
+class HostService(Protocol):
+    """The app of one host family, which also says what it serves: methods and path templates."""
+
+    @property
+    def operations(self) -> Sequence[tuple[str, str]]: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 class Server:
     """Dispatches by Host, names every request, turns errors into answers and keeps the access record.
 
@@ -25,10 +37,11 @@ class Server:
     """
 
     def __init__(
-        self, installation: Installation, services: dict[Service, ASGIApp], faults: Faults, reset: Reset
+        self, installation: Installation, services: dict[Service, HostService], faults: Faults, reset: Reset
     ) -> None:
         self._installation = installation
         self._services = services
+        self.operations = {name: service.operations for name, service in services.items()}
         self._faults = faults
         self._reset = reset
         self._calls = control.Calls(maxlen=control.KEPT_CALLS)
@@ -59,7 +72,8 @@ class Server:
         finally:
             if host not in control.HOSTS:
                 status = answered[0] if answered else None
-                self._calls.append({"method": scope["method"], "host": host, "path": _path(scope), "status": status})
+                path = _path(scope) + _comp(scope)
+                self._calls.append({"method": scope["method"], "host": host, "path": path, "status": status})
             took = (time.perf_counter() - started) * 1000
             access.info(
                 "%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took
@@ -84,6 +98,12 @@ def _host(scope: Scope) -> str:
 def _path(scope: Scope) -> str:
     # As it was sent, percent-encoded: a decoded path could forge lines of the record.
     return scope.get("raw_path", b"").decode("latin-1").split("?")[0][:1000]
+
+
+def _comp(scope: Scope) -> str:
+    """What tells blob operations on one path apart; the only part of a query that is ever kept."""
+    found = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("comp")
+    return f"?comp={found[0][:20]}" if found else ""
 
 
 def _identification(scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulated import Emulator, pointed_at, running_emulator
+from tests.emulated import CALLS, Emulator, pointed_at, running_emulator
+
+
+def pytest_sessionstart() -> None:
+    """A session's record of calls begins empty."""
+    CALLS.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -51,46 +51,39 @@ class Served:
     def took(self, call: dict[str, str]) -> bool:
         """Whether a recorded call was this operation."""
         method = "GET" if call["method"] == "HEAD" else call["method"]
-        return self.method in ("*", method) and bool(self.pattern.match(call["host"] + call["path"]))
+        return self.method == method and bool(self.pattern.match(call["host"] + call["path"]))
+
+
+HOSTS = {
+    "identity": "login.microsoftonline.com",
+    "arm": "management.azure.com",
+    "dataplane": "{region}.api.azureml.ms",
+    "registry": "cert-{region}.experiments.azureml.net",
+    "blob": "{account}.blob.core.windows.net",
+    "scoring": "{endpoint}.{region}.inference.ml.azure.com",
+}
 
 
 def served() -> list[Served]:
     """Every operation, by host and path."""
     from emulator.assembly import Azure
-    from emulator.hosts import Service
     from emulator.installation import Installation
 
     with tempfile.TemporaryDirectory() as state:
-        here = Installation.open(Path(state))
-        azure = Azure(here, 1, reset=lambda port: None)
-        found: list[Served] = []
-        hosts = {
-            Service.IDENTITY: "login.microsoftonline.com",
-            Service.ARM: "management.azure.com",
-            Service.DATAPLANE: "{region}.api.azureml.ms",
-            Service.REGISTRY: "cert-{region}.experiments.azureml.net",
-        }
-        for service, routes in azure.routes.items():
-            for route in routes:
-                for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
-                    found.append(_served(hosts[service], method, route.path))
-        found.append(_served("{region}.api.azureml.ms", "*", "/mlflow/v2.0{workspace}/api/2.0/{rest:path}"))
-        for method, path in azure.blob_operations:
-            found.append(_served("{account}.blob.core.windows.net", method, path))
-        for method, path in sorted(azure.scoring_operations):
-            found.append(_served("{endpoint}.{region}.inference.ml.azure.com", method, path))
-    return found
+        azure = Azure(Installation.open(Path(state)), 1, reset=lambda port: None)
+        operations = azure.server.operations
+        return [_served(HOSTS[service], *operation) for service in HOSTS for operation in operations[service]]
 
 
 def _served(host: str, method: str, path: str) -> Served:
     from emulator.routing import WORKSPACE
 
-    template = host + path.replace("{workspace}/api", WORKSPACE + "/api")
-    parts = re.split(r"(\{[^}]+\})", template.split("?")[0])
+    parts = re.split(r"(\{[^}]+\})", host + path)
     expression = "".join(
         (".+" if part.endswith(":path}") else "[^/]+") if part.startswith("{") else re.escape(part) for part in parts
     )
-    return Served(host, method, path.replace(WORKSPACE, "{workspace}"), re.compile(rf"\A{expression}\Z", re.IGNORECASE))
+    shown = path.replace(WORKSPACE, "{workspace}").replace(":path}", "}")
+    return Served(host, method, shown, re.compile(rf"\A{expression}\Z", re.IGNORECASE))
 
 
 def page(calls: list[dict[str, str]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from emulator.arm import metadata, workspaces
 from emulator.arm.gate import Gate
@@ -13,7 +12,7 @@ from emulator.operations import Operations
 from emulator.routing import AzureRouter
 
 
-def app(installation: Installation, tokens: Tokens, operations: Operations, resources: list[Route]) -> ASGIApp:
+def app(installation: Installation, tokens: Tokens, operations: Operations, resources: list[Route]) -> Gate:
     """The service, given the routes of its resources."""
     routes = [*metadata.routes(operations), *workspaces.routes(installation), *resources]
     return Gate(AzureRouter(routes), installation, tokens)

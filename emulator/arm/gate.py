@@ -7,11 +7,12 @@ import uuid
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from emulator import errors
 from emulator.identity.tokens import ARM, TokenRefused, Tokens
 from emulator.installation import PROVIDER, Installation, Principal
+from emulator.routing import AzureRouter
 
 SCOPE = re.compile(
     r"\A/subscriptions/(?P<subscription>[^/]+)"
@@ -28,7 +29,8 @@ READ_ACTIONS = ("batchgetresolveduris", "rundata")
 class Gate:
     """Checks token, role, api-version and scope before the resource's own code is reached."""
 
-    def __init__(self, app: ASGIApp, installation: Installation, tokens: Tokens) -> None:
+    def __init__(self, app: AzureRouter, installation: Installation, tokens: Tokens) -> None:
+        self.operations = app.operations
         self._app = app
         self._installation = installation
         self._tokens = tokens

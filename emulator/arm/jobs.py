@@ -79,6 +79,7 @@ class Jobs:
                 f"Job name '{name[:64]}' is invalid: letters, digits, '-' and '_', at most 255, starting with a letter or digit."
             )
         sent = body.properties.model_dump(exclude_unset=True)
+        _require_text(sent)
         run = self._engine.runs.find(name)
         if run is not None:
             return self._update(run, sent), False
@@ -156,6 +157,14 @@ class Jobs:
             hidden=sent.get("isArchived"),
         )
         return self._document.render(run)
+
+
+def _require_text(sent: Document) -> None:
+    """Refuses what JSON can escape but no text holds: halves of surrogate pairs."""
+    try:
+        json.dumps(sent, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise errors.request_invalid("The job holds a character that is no valid Unicode.") from None
 
 
 def _plain(value: Any) -> str:

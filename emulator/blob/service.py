@@ -63,6 +63,12 @@ class BlobService:
             ("DELETE", "blob", ""): (Need("d", "o"), self._delete),
         }
 
+    @property
+    def operations(self) -> list[tuple[str, str]]:
+        """What is served: method and path, with the query that tells operations apart."""
+        paths = {"account": "/", "container": "/{container}", "blob": "/{container}/{blob:path}"}
+        return [(method, paths[level] + (f"?comp={comp}" if comp else "")) for method, level, comp in self._operations]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:

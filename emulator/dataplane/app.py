@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from emulator.dataplane.mlflow import MlflowRoute
 from emulator.routing import AzureRouter
 
 
-def app(mlflow: MlflowRoute, routes: list[Route]) -> ASGIApp:
+class DataPlane:
     """The service of {region}.api.azureml.ms."""
-    router = AzureRouter(routes)
 
-    async def dataplane(scope: Scope, receive: Receive, send: Send) -> None:
-        await (mlflow if mlflow.matches(scope["path"]) else router)(scope, receive, send)
+    def __init__(self, mlflow: MlflowRoute, routes: list[Route]) -> None:
+        self._mlflow = mlflow
+        self._router = AzureRouter(routes)
+        self.operations = [*self._router.operations, *mlflow.operations]
 
-    return dataplane
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._mlflow if self._mlflow.matches(scope["path"]) else self._router)(scope, receive, send)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from emulator.arm.gate import authenticate, authorize
 from emulator.identity.tokens import ARM, AZURE_ML, Tokens
 from emulator.installation import Installation
+from emulator.routing import WORKSPACE
 
 STATUS = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 # POSTs that only read.
@@ -141,6 +142,7 @@ class MlflowRoute:
     def __init__(self, tracking: Tracking, tokens: Tokens, installation: Installation) -> None:
         self._tracking = tracking
         self._tokens = tokens
+        self.operations = [(method, f"/mlflow/v2.0{WORKSPACE}/{{path:path}}") for method in ("GET", "POST")]
         self._prefixes = tuple(f"/mlflow/{version}{installation.workspace_id}".lower() for version in ("v2.0", "v1.0"))
 
     def matches(self, path: str) -> bool:

@@ -19,6 +19,7 @@ from emulator.engine.definitions import (
     read_environment,
     read_outputs,
     read_ports,
+    text,
     truth,
 )
 from emulator.engine.expressions import NodeOutput, ParentInput, ParentOutput
@@ -82,7 +83,7 @@ class Components:
                 inputs=_job_ports(properties.get("inputs")),
                 outputs=read_outputs(properties.get("outputs")),
                 nodes=nodes,
-                compute=settings.get("default_compute") or properties.get("computeId"),
+                compute=text(settings.get("default_compute") or properties.get("computeId") or "") or None,
                 goes_on_after_failure=truth(settings.get("continue_on_step_failure")),
             )
         )

@@ -63,6 +63,8 @@ class Traffic:
 class FrontDoor:
     """All online endpoints as one ASGI app. `endpoint` and `deployment` find what is kept of them by name."""
 
+    operations = sorted(ROUTES)
+
     def __init__(
         self,
         installation: Installation,

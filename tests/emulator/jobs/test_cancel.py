@@ -63,7 +63,9 @@ def test_a_job_that_waits_for_nodes_can_be_cancelled(emulator: Emulator) -> None
     from azure.ai.ml.entities import AmlCompute
 
     client = emulator.client()
-    client.compute.begin_create_or_update(AmlCompute(name="one-to-cancel", size="Standard_DS3_v2", max_instances=1)).result()
+    client.compute.begin_create_or_update(
+        AmlCompute(name="one-to-cancel", size="Standard_DS3_v2", max_instances=1)
+    ).result()
     running = client.jobs.create_or_update(line("sleep 600", compute="one-to-cancel"))
     waiting = client.jobs.create_or_update(line("touch ran", compute="one-to-cancel"))
     wait(client, running.name, lambda status: status == "Running")

@@ -9,7 +9,9 @@ from tests.emulated import Emulator
 from tests.emulator.jobs.commands import ENVIRONMENT, failure, line, log_text, wait
 
 
-def test_code_runs_with_a_registered_environment_and_its_outputs_are_downloaded(emulator: Emulator, tmp_path: Path) -> None:
+def test_code_runs_with_a_registered_environment_and_its_outputs_are_downloaded(
+    emulator: Emulator, tmp_path: Path
+) -> None:
     from azure.ai.ml import Input, Output, command
     from azure.ai.ml.entities import Environment
 

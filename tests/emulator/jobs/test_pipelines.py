@@ -18,7 +18,9 @@ from tests.emulator.jobs.commands import (
 )
 
 
-def test_steps_run_in_the_order_of_their_inputs_and_the_result_is_downloaded(emulator: Emulator, tmp_path: Path) -> None:
+def test_steps_run_in_the_order_of_their_inputs_and_the_result_is_downloaded(
+    emulator: Emulator, tmp_path: Path
+) -> None:
     from azure.ai.ml import dsl
 
     @dsl.pipeline(name="write and read", default_compute="serverless")
@@ -86,7 +88,10 @@ def test_a_file_output_is_a_file_for_the_next_step(emulator: Emulator, tmp_path:
         environment=ENVIRONMENT,
     )
     show = command(
-        name="show", command="cat ${{inputs.report}}", inputs={"report": Input(type="uri_file")}, environment=ENVIRONMENT
+        name="show",
+        command="cat ${{inputs.report}}",
+        inputs={"report": Input(type="uri_file")},
+        environment=ENVIRONMENT,
     )
 
     @dsl.pipeline(name="files", default_compute="serverless")
@@ -107,7 +112,9 @@ def test_a_local_file_is_uploaded_and_read_by_the_step(emulator: Emulator, tmp_p
 
     source = tmp_path / "rows.jsonl"
     source.write_text('{"row": 1}\n')
-    show = command(name="show", command="cat ${{inputs.rows}}", inputs={"rows": Input(type="uri_file")}, environment=ENVIRONMENT)
+    show = command(
+        name="show", command="cat ${{inputs.rows}}", inputs={"rows": Input(type="uri_file")}, environment=ENVIRONMENT
+    )
 
     @dsl.pipeline(name="upload", default_compute="serverless")
     def pipeline(rows: Input) -> None:

@@ -30,7 +30,9 @@ def test_a_job_that_needs_more_nodes_than_the_cluster_ever_has_is_refused(emulat
     from azure.core.exceptions import HttpResponseError
 
     client = emulator.client()
-    client.compute.begin_create_or_update(AmlCompute(name="too-small", size="Standard_DS3_v2", max_instances=1)).result()
+    client.compute.begin_create_or_update(
+        AmlCompute(name="too-small", size="Standard_DS3_v2", max_instances=1)
+    ).result()
     with pytest.raises(HttpResponseError, match="exceeds the maximum node count 1 of compute target too-small"):
         client.jobs.create_or_update(line("true", compute="too-small", instance_count=2))
 
@@ -39,7 +41,9 @@ def test_a_job_whose_cluster_is_deleted_while_it_waits_fails(emulator: Emulator)
     from azure.ai.ml.entities import AmlCompute
 
     client = emulator.client()
-    client.compute.begin_create_or_update(AmlCompute(name="to-delete", size="Standard_DS3_v2", max_instances=1)).result()
+    client.compute.begin_create_or_update(
+        AmlCompute(name="to-delete", size="Standard_DS3_v2", max_instances=1)
+    ).result()
     first = client.jobs.create_or_update(line("sleep 600", compute="to-delete"))
     second = client.jobs.create_or_update(line("true", compute="to-delete"))
     wait(client, first.name, lambda status: status == "Running")

@@ -25,7 +25,9 @@ def waiting_for(gate: Path, ready: Path) -> str:
     )
 
 
-def test_a_step_that_outlived_a_killed_emulator_is_found_and_its_job_completes(own_emulator: Emulator, tmp_path: Path) -> None:
+def test_a_step_that_outlived_a_killed_emulator_is_found_and_its_job_completes(
+    own_emulator: Emulator, tmp_path: Path
+) -> None:
     gate, ready = tmp_path / "gate", tmp_path / "ready"
     client = own_emulator.client()
     job = client.jobs.create_or_update(pipeline_of(writer(waiting_for(gate, ready))))
@@ -71,7 +73,9 @@ def test_a_step_that_vanished_with_its_node_fails_as_lost(own_emulator: Emulator
     assert "The node that ran this job was lost" in failure(client, job.name)
 
 
-def test_a_stopped_emulator_leaves_no_process_and_its_job_goes_on_where_it_was(own_emulator: Emulator, tmp_path: Path) -> None:
+def test_a_stopped_emulator_leaves_no_process_and_its_job_goes_on_where_it_was(
+    own_emulator: Emulator, tmp_path: Path
+) -> None:
     gate, ready = tmp_path / "gate", tmp_path / "ready"
     client = own_emulator.client()
     script = f"echo start >> starts; cat starts; echo $$ > {ready}; while [ ! -e {gate} ]; do sleep 0.1; done"
