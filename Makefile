@@ -12,7 +12,7 @@ endif
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint notebook bench-dataset clean
+.PHONY: help setup demo test lint notebook chaos bench-dataset bench-imports up down status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +44,23 @@ lint: setup ## check style and types
 notebook: setup ## run a notebook that was saved as Markdown against an emulator: make notebook DOC=path
 	$(BIN)/python -m tests.documents $(DOC)
 
-bench-dataset: setup ## sampling against the reference script: ratios of CPU, memory and bytes (12 GB of disk, 20 minutes)
+bench-dataset: setup ## sampling against the reference script: ratios of CPU, memory and bytes (12 GB of disk, two minutes)
 	$(BIN)/python -m benchmarks.dataset
+
+bench-imports: setup ## what importing the flow costs against importing Prefect
+	$(BIN)/python -m benchmarks.imports
+
+chaos: setup ## every Azure call of a run times every fault; writes docs/reliability.md (long)
+	$(BIN)/python -m tests.chaos --slice full
+
+up: setup ## emulator, Prefect server with its UI, worker, blocks, deployments: a place to click
+	$(BIN)/python -m deployments.stack up
+
+down: ## stop what `make up` started
+	$(BIN)/python -m deployments.stack down
+
+status: ## tell what of it runs
+	$(BIN)/python -m deployments.stack status
 
 clean: ## stop the emulator and delete its state
 	-$(BIN)/python -m emulator reset
