@@ -1,0 +1,148 @@
+"""Each kind of bad input ends the run before anything is made or spent, with one sentence that says what to correct."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.exceptions import ParameterTypeError
+from pydantic import SecretStr
+
+from blocks import AzureCredentials, AzureMLWorkspace
+from flows.finetune import finetune
+from tests.emulated import Emulator
+from tests.flows.test_finetune import parameters, run
+
+
+@pytest.fixture(scope="module")
+def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
+    """Blocks that are wrong in one thing each."""
+    here = emulator.installation
+    contributor, reader = here.principals
+
+    def save(
+        name: str, workspace_name: str = here.workspace, who: Any = contributor, secret: str | None = None
+    ) -> None:
+        AzureMLWorkspace(
+            subscription_id=here.subscription_id,
+            resource_group=here.resource_group,
+            workspace_name=workspace_name,
+            credentials=AzureCredentials(
+                auth="service_principal",
+                tenant_id=here.tenant_id,
+                client_id=who.client_id,
+                client_secret=SecretStr(secret or who.secret),
+            ),
+        ).save(name, overwrite=True)
+
+    save("no-such-workspace", workspace_name="elsewhere")
+    save("wrong-secret", secret="not-the-secret-at-all")
+    save("reader", who=reader)
+
+
+@pytest.fixture
+def nothing_made(workspace: AzureMLWorkspace) -> Iterator[None]:
+    """Fails the test if the run made a job, an endpoint or a model, or the cluster of a refused choice.
+
+    The default cluster may have been made meanwhile, beside the sampling: without a job it has no node and costs nothing.
+    """
+
+    def made() -> dict[str, int]:
+        client = workspace.client()
+        lists = (client.jobs, client.online_endpoints, client.models)
+        return {type(each).__name__: len(list(each.list())) for each in lists}
+
+    before = made()
+    yield
+    assert made() == before
+    assert "new-one" not in [cluster.name for cluster in workspace.client().compute.list()]
+
+
+@pytest.fixture
+def taken_endpoint(workspace: AzureMLWorkspace) -> Iterator[str]:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    endpoints = workspace.client().online_endpoints
+    endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="taken-by-another", auth_mode="key")).result()
+    yield "taken-by-another"
+    endpoints.begin_delete(name="taken-by-another").result()
+
+
+CASES = {
+    "unknown block": ({"workspace": "no-block"}, "There is no AzureMLWorkspace block 'no-block'"),
+    "unknown workspace": ({"workspace": "no-such-workspace"}, "elsewhere"),
+    "wrong secret": ({"workspace": "wrong-secret"}, "secret"),
+    "missing role": ({"workspace": "reader"}, "role"),
+    "unknown model": ({"model": {"name": "no-such-model"}}, "There is no model no-such-model"),
+    "retired model": ({"model": {"name": "Phi-2-chat"}}, "was retired on 2025-08-30"),
+    "size not allowed": ({"compute": {"cluster": "new-one", "size": "Standard_NC12"}}, "Standard_NC12"),
+    "unknown size": ({"compute": {"cluster": "new-one", "size": "Standard_NC7"}}, "Standard_NC7"),
+    "serving size not allowed": ({"deployment": {"instance_type": "Standard_DS3_v2"}}, "Standard_DS3_v2"),
+    "no quota": (
+        {"compute": {"cluster": "new-one", "size": "Standard_ND40rs_v2", "priority": "dedicated"}},
+        "No quota for training",
+    ),
+    "dataset not found": ({"dataset": {"source": "/no/such/folder"}}, "/no/such/folder"),
+    "no such split": ({"dataset": {"train_split": "train_none"}}, "train_none"),
+}
+
+
+@pytest.mark.usefixtures("other_blocks", "nothing_made")
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_refused_before_anything_is_made(conversations: Path, case: str) -> None:
+    changes, sentence = CASES[case]
+    given = parameters(conversations)
+    for group, values in changes.items():
+        given[group] = {**given.get(group, {}), **values} if isinstance(values, dict) else values
+    state: Any = finetune(**given, return_state=True)
+    assert state.is_failed(), f"{state.name}: {state.message}"
+    assert sentence in str(state.message)
+    assert "not-the-secret-at-all" not in str(state.message)
+    assert len(str(state.message)) < 900, "one sentence, and what was released"
+
+
+@pytest.mark.usefixtures("nothing_made")
+def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
+    for split in ("train_sft", "test_sft", "test_gen"):
+        (tmp_path / f"{split}.jsonl").write_text("")
+    state = run(tmp_path)
+    assert state.is_failed()
+    assert "The sample of train_sft would be empty" in str(state.message)
+
+
+@pytest.mark.usefixtures("nothing_made")
+def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, conversations: Path) -> None:
+    from azure.ai.ml.entities import AmlCompute
+
+    workspace.client().compute.begin_create_or_update(AmlCompute(name="small", size="Standard_NC24rs_v3")).result()
+    state = run(conversations, compute={"cluster": "small", "size": "Standard_NC6s_v3"})
+    assert state.is_failed()
+    assert "Cluster small has VM size Standard_NC24rs_v3, not Standard_NC6s_v3" in str(state.message)
+
+
+def test_an_endpoint_name_that_another_holds_is_refused(
+    taken_endpoint: str, nothing_made: None, conversations: Path
+) -> None:
+    state = run(conversations, deployment={"endpoint": taken_endpoint})
+    assert state.is_failed()
+    assert taken_endpoint in str(state.message)
+
+
+@pytest.mark.usefixtures("nothing_made")
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"training": {"learning_rate": 5}}, "learning_rate"),
+        ({"training": {"epochs": 3}}, "epochs"),
+        ({"training": {"apply_deepspeed": False, "deepspeed_stage": 2}}, "deepspeed_stage"),
+        ({"dataset": {"percent": 0}}, "percent"),
+        ({"deployment": {"request_timeout_ms": 200_000}}, "request_timeout_ms"),
+    ],
+)
+def test_a_parameter_that_breaks_a_rule_is_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ParameterTypeError, match=named):
+        finetune.validate_parameters(changes)
+    state: Any = finetune(**changes, return_state=True)
+    assert state.is_failed() and named in str(state.message)
