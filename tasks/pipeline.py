@@ -6,6 +6,7 @@ late. A job that is found is taken over; one that failed gets a numbered success
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from azure.ai.ml.entities import Component, Job, PipelineJob
 
 OUTPUT = "trained_model"
+
+
+_BUILDING = Lock()
+"""The SDK's pipeline builder gathers nodes on one stack for the whole process: runs in threads would take each other's."""
 
 
 class PipelineChoice(Group):
@@ -221,7 +226,8 @@ def _build(
         chat_completion_pipeline = component(**inputs)  # type: ignore[operator]
         return {OUTPUT: chat_completion_pipeline.outputs.mlflow_model_folder}
 
-    job = create_pipeline()
+    with _BUILDING:
+        job = create_pipeline()
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job

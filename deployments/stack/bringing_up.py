@@ -1,0 +1,97 @@
+"""The stack's parts, each started unless it runs, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+from deployments.stack import azure
+from deployments.stack.layout import ROOT, WORK_POOL, Stack
+from deployments.stack.processes import Processes, StackError
+
+SERVER_SECONDS = 120.0  # the first start makes the database; seven seconds are usual
+PREFECT = (sys.executable, "-m", "prefect")
+
+
+def bring_up(stack: Stack, processes: Processes) -> None:
+    """Starts emulator, server and worker, and fills the server; what runs already is left as it is.
+
+    Raises:
+        StackError: a part did not start; it says which, why, and what its log ends with.
+    """
+    _say(azure.NAME, azure.start(stack, processes))
+    _say("server", _start_server(stack, processes))
+    idle = "worker" not in processes.running()
+    made = _run(
+        stack,
+        [sys.executable, "-m", "deployments.stack.contents", *(["--adopt"] if idle else [])],
+        given=json.dumps(azure.workspace(stack)),
+    )
+    _say("contents", ", ".join(made.splitlines()))
+    if idle:
+        command = [*PREFECT, "--no-prompt", "worker", "start", "--pool", WORK_POOL, "--name", f"{WORK_POOL}-worker"]
+        processes.start("worker", command, stack.worker_environment(azure.environment(stack)), ROOT)
+    _run(stack, [*PREFECT, "--no-prompt", "deploy", "--all"])
+    _say("deployed", "finetune/nightly, finetune/manual, reap/reaper")
+    if "worker" not in processes.running():
+        raise StackError(f"The worker ended while starting.\n{processes.log_end('worker')}")
+    _say("worker", f"{'started' if idle else 'runs already'}, work pool {WORK_POOL}")
+
+
+def is_healthy(stack: Stack) -> bool:
+    """Whether the server answers."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{stack.api}/health", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _start_server(stack: Stack, processes: Processes) -> str:
+    if "server" in processes.running():
+        how = "runs already"
+    else:
+        _require_free(stack.port)
+        command = [*PREFECT, "--no-prompt", "server", "start", "--host", "127.0.0.1", "--port", str(stack.port)]
+        processes.start("server", command, stack.environment(), ROOT)
+        how = "started"
+    deadline = time.monotonic() + SERVER_SECONDS
+    while not is_healthy(stack):
+        if "server" not in processes.running():
+            raise StackError(f"Prefect's server ended while starting.\n{processes.log_end('server')}")
+        if time.monotonic() > deadline:
+            raise StackError(f"Prefect's server does not answer at {stack.api}.\n{processes.log_end('server')}")
+        time.sleep(0.2)
+    return f"{how}, {stack.url}"
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as problem:
+            raise StackError(
+                f"Port {port} on 127.0.0.1 is taken ({problem.strerror}), perhaps by another Prefect server. "
+                f"End it, or choose another with --port."
+            ) from None
+
+
+def _run(stack: Stack, command: Sequence[str], given: str = "") -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=stack.environment(), input=given, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StackError(f"`{' '.join(command[1:])}` failed:\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout
+
+
+def _say(what: str, sentence: str) -> None:
+    print(f"{what:<10} {sentence}", flush=True)

@@ -1,0 +1,131 @@
+"""The stack's processes and the record of them: what `up` started is what `down` stops, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+STOP_SECONDS = 20.0  # a worker ends its runs first, and a server finishes its answers
+
+
+class StackError(Exception):
+    """What the command line prints instead of a trace."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that the stack started. The time of creation tells it from a later one with the same id."""
+
+    pid: int
+    created: float
+
+    @classmethod
+    def of(cls, pid: int) -> Started:
+        """The process that has this id now."""
+        return cls(pid, psutil.Process(pid).create_time())
+
+    def find(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+class Processes:
+    """The named processes of one stack, recorded in `processes.json` in its folder, with a log for each."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._file = home / "processes.json"
+
+    def running(self) -> dict[str, Started]:
+        """Those that the stack started and that still run."""
+        return {name: started for name, started in self._read().items() if started.find()}
+
+    def log(self, name: str) -> Path:
+        """Where a process writes what it says."""
+        return self.home / f"{name}.log"
+
+    def log_end(self, name: str) -> str:
+        """The last lines of its log, for an error."""
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log(name).read_text(errors="replace").splitlines()[-15:])
+        return ""
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Started:
+        """Starts a process in a session of its own, so that it outlives the terminal, and records it."""
+        # A process inherits ignored signals, and what a script starts with `&` ignores SIGINT; Prefect's worker ends by
+        # sending itself one.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        started = Started.of(process.pid)
+        self.record(name, started)
+        return started
+
+    def record(self, name: str, started: Started) -> None:
+        """Notes a process that was started by other means."""
+        self._write({**self._read(), name: started})
+
+    def forget(self, name: str) -> None:
+        """Drops a process from the record."""
+        self._write({other: started for other, started in self._read().items() if other != name})
+
+    def stop(self, name: str) -> bool:
+        """Ends a process and all that it started; False when it does not run any more."""
+        process = started.find() if (started := self._read().get(name)) else None
+        if process:
+            _end([process, *_below(process)])
+        self.forget(name)
+        return process is not None
+
+    def _read(self) -> dict[str, Started]:
+        try:
+            return {name: Started(**entry) for name, entry in json.loads(self._file.read_text()).items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise StackError(f"{self._file} is not readable ({error}). End its processes by hand and delete it.") from error
+
+    def _write(self, processes: Mapping[str, Started]) -> None:
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(json.dumps({name: vars(started) for name, started in processes.items()}, indent=2))
+        partial.replace(self._file)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=True)
+    return []
+
+
+def _end(family: Sequence[psutil.Process]) -> None:
+    """Asks the first, gives all of them time, then insists: what a worker runs has sessions of its own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family[0].terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    while _alive(family[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in filter(_alive, family):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    while any(map(_alive, family)) and time.monotonic() < deadline + 5:
+        time.sleep(0.05)
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
