@@ -239,7 +239,12 @@ def _read_connection(error: BaseException) -> Fault | None:
 
 
 def _read_sdk(error: BaseException) -> Fault | None:
-    """What azure-ai-ml raises on its own account: validation, missing files."""
+    """What azure-ai-ml raises on its own account: validation, missing files, an address that discovery did not give it."""
+    if isinstance(error, KeyError) and error.args and type(error.args[0]).__module__.startswith("azure."):
+        address = getattr(error.args[0], "value", error.args[0])
+        return Fault(
+            Kind.TRANSIENT, f"Azure did not tell the address of the workspace's '{address}' service (discovery)"
+        )
     if not type(error).__module__.startswith("azure."):
         return None
     message = _one_line(error)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from deployments.stack import azure, bringing_up
-from deployments.stack.layout import ROOT, Stack
-from deployments.stack.processes import Processes, StackError
+from deployments.stack.layout import ROOT, WORK_POOL, Stack
+from deployments.stack.processes import Processes, StackError, Started, end_runs
 
 HOME = ROOT / ".cache" / "stack"
 
@@ -17,9 +17,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command. The exit status is 0 when it did what it is for; `status` says 3 when not all of it runs."""
     parser = argparse.ArgumentParser(prog="python -m deployments.stack", description=__doc__.split(": ", 1)[1])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for run, help in ((up, "start what does not run yet; safe to run twice"), (down, "stop what `up` started"), (status, "tell")):
+    for run, help in (
+        (up, "start what does not run yet; safe to run twice"),
+        (down, "stop what `up` started"),
+        (status, "tell"),
+    ):
         command = commands.add_parser(run.__name__, help=help)
-        command.add_argument("--home", type=Path, default=HOME, help="logs, records, Prefect's database (default: .cache/stack)")
+        command.add_argument(
+            "--home", type=Path, default=HOME, help="logs, records, Prefect's database (default: .cache/stack)"
+        )
         command.set_defaults(run=run)
     command = commands.choices["up"]
     command.add_argument("--port", type=int, default=4200, help="of Prefect's server and UI (default: %(default)s)")
@@ -42,7 +48,9 @@ def up(options: argparse.Namespace) -> int:
     options.home.mkdir(parents=True, exist_ok=True)
     processes = Processes(options.home)
     if processes.running() and (before := Stack.saved(options.home)) not in (None, stack):
-        raise StackError(f"The stack over {options.home} runs with other ports or folders: {before}. Take it down first.")
+        raise StackError(
+            f"The stack over {options.home} runs with other ports or folders: {before}. Take it down first."
+        )
     stack.save()
     bringing_up.bring_up(stack, processes)
     print(f"""
@@ -51,7 +59,7 @@ def up(options: argparse.Namespace) -> int:
   In this shell     export PREFECT_API_URL={stack.api}
                     prefect deployment run finetune/manual --watch
   Logs              {options.home}
-  Stop it           python -m deployments.stack down""")
+  Stop it           python -m deployments.stack down{"" if options.home == HOME else f" --home {options.home}"}""")
     return 0
 
 
@@ -61,9 +69,12 @@ def down(options: argparse.Namespace) -> int:
     if stack is None:
         print(f"No stack was ever started over {options.home}.")
         return 0
-    for name in ("worker", "server"):
-        print(f"{name:<10} {'stopped' if processes.stop(name) else 'did not run'}")
-    print(f"{azure.NAME:<10} {'stopped' if azure.stop(stack, processes) else 'was not started here'}")
+    worker = processes.stop("worker")
+    end_runs(stack.prefect_home)
+    server = processes.stop("server")
+    emulator = azure.stop(stack, processes)
+    for name, stopped in (("worker", worker), ("server", server), (azure.NAME, emulator)):
+        print(f"{name:<10} {'stopped' if stopped else 'not running, or not started by this stack'}")
     return 0
 
 
@@ -73,14 +84,21 @@ def status(options: argparse.Namespace) -> int:
     if stack is None:
         print(f"No stack was ever started over {options.home}.")
         return 3
-    emulator = azure.running(stack)
     running = processes.running()
-    healthy = bringing_up.is_healthy(stack) if "server" in running else False
-    print(f"{azure.NAME:<10} {emulator or 'does not run'}")
-    server = f"{stack.url}, process {running['server'].pid}" if "server" in running else "does not run"
-    print(f"{'server':<10} {server}{'' if healthy or 'server' not in running else ', does not answer'}")
-    print(f"{'worker':<10} {'process ' + str(running['worker'].pid) if 'worker' in running else 'does not run'}")
-    return 0 if emulator and healthy and "worker" in running else 3
+    parts = {
+        azure.NAME: azure.running(stack),
+        "server": _server(stack, running.get("server")),
+        "worker": f"process {running['worker'].pid}, work pool {WORK_POOL}" if "worker" in running else None,
+    }
+    for name, where in parts.items():
+        print(f"{name:<10} {where or 'does not run'}")
+    return 0 if all(parts.values()) else 3
+
+
+def _server(stack: Stack, started: Started | None) -> str | None:
+    if started is None:
+        return None
+    return f"{stack.url}, process {started.pid}{'' if bringing_up.is_healthy(stack) else ', does not answer'}"
 
 
 if __name__ == "__main__":

@@ -40,7 +40,11 @@ def stop(stack: Stack, processes: Processes) -> bool:
 def running(stack: Stack) -> str | None:
     """Where the emulator listens, or None."""
     found = _status(stack)
-    return f"proxy 127.0.0.1:{found['port']}, process {found['pid']}, state {stack.emulator_state}" if "port" in found else None
+    return (
+        f"proxy 127.0.0.1:{found['port']}, process {found['pid']}, state {stack.emulator_state}"
+        if "port" in found
+        else None
+    )
 
 
 def environment(stack: Stack) -> dict[str, str]:

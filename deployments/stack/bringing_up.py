@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
-from deployments.stack.processes import Processes, StackError
+from deployments.stack.processes import Processes, StackError, end_runs
 
 SERVER_SECONDS = 120.0  # the first start makes the database; seven seconds are usual
 PREFECT = (sys.executable, "-m", "prefect")
@@ -25,9 +25,13 @@ def bring_up(stack: Stack, processes: Processes) -> None:
     Raises:
         StackError: a part did not start; it says which, why, and what its log ends with.
     """
+    if "server" not in processes.running():
+        _require_free(stack.port)
     _say(azure.NAME, azure.start(stack, processes))
     _say("server", _start_server(stack, processes))
     idle = "worker" not in processes.running()
+    if idle:
+        end_runs(stack.prefect_home)
     made = _run(
         stack,
         [sys.executable, "-m", "deployments.stack.contents", *(["--adopt"] if idle else [])],
@@ -58,7 +62,6 @@ def _start_server(stack: Stack, processes: Processes) -> str:
     if "server" in processes.running():
         how = "runs already"
     else:
-        _require_free(stack.port)
         command = [*PREFECT, "--no-prompt", "server", "start", "--host", "127.0.0.1", "--port", str(stack.port)]
         processes.start("server", command, stack.environment(), ROOT)
         how = "started"

@@ -81,9 +81,13 @@ def _let_unfinished_runs_go_on(client: SyncPrefectClient) -> None:
     for run in client.read_flow_runs(flow_run_filter=left, work_pool_filter=pool):
         assert run.state is not None
         if run.state.is_cancelling():
-            client.set_flow_run_state(run.id, Cancelled(message="The stack was taken down while it was cancelled."), force=True)
+            client.set_flow_run_state(
+                run.id, Cancelled(message="The stack was taken down while it was cancelled."), force=True
+            )
         else:
-            client.set_flow_run_state(run.id, AwaitingRetry(message="The stack was taken down; the run goes on."), force=True)
+            client.set_flow_run_state(
+                run.id, AwaitingRetry(message="The stack was taken down; the run goes on."), force=True
+            )
         print(f"run {run.name} goes on")
 
 

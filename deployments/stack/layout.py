@@ -35,6 +35,11 @@ class Stack:
         """What `PREFECT_API_URL` must be for Prefect's command line to reach this stack."""
         return f"{self.url}/api"
 
+    @property
+    def prefect_home(self) -> Path:
+        """Prefect's database, and what the worker's runs keep. No other Prefect has the same."""
+        return self.home / "prefect"
+
     @classmethod
     def saved(cls, home: Path) -> Stack | None:
         """The stack that was last brought up over `home`."""
@@ -59,7 +64,7 @@ class Stack:
             **kept,
             # `prefect`, which a worker calls for each run, is the one beside this interpreter.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-            "PREFECT_HOME": str(self.home / "prefect"),
+            "PREFECT_HOME": str(self.prefect_home),
             "PREFECT_API_URL": self.api,
             "PREFECT_UI_API_URL": self.api,  # otherwise the UI asks port 4200, whatever the server's is
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -69,7 +69,13 @@ class Processes:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         started = Started.of(process.pid)
         self.record(name, started)
@@ -97,12 +103,26 @@ class Processes:
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError) as error:
-            raise StackError(f"{self._file} is not readable ({error}). End its processes by hand and delete it.") from error
+            raise StackError(
+                f"{self._file} is not readable ({error}). End its processes by hand and delete it."
+            ) from error
 
     def _write(self, processes: Mapping[str, Started]) -> None:
         partial = self._file.with_suffix(".partial")
         partial.write_text(json.dumps({name: vars(started) for name, started in processes.items()}, indent=2))
         partial.replace(self._file)
+
+
+def end_runs(prefect_home: Path) -> None:
+    """Ends the flow runs of a worker that is gone: a killed worker leaves them running, and the next one would run them twice."""
+    # Killed, not asked: a run that is asked to end takes it for a crash and releases what it will need when it goes on.
+    runs = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # another user's, or gone
+            env = process.environ()
+            if env.get("PREFECT_HOME") == str(prefect_home) and "PREFECT__FLOW_RUN_ID" in env:
+                runs.append(process)
+    _kill([member for process in runs for member in (process, *_below(process))])
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:
@@ -118,10 +138,15 @@ def _end(family: Sequence[psutil.Process]) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while _alive(family[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
+    _kill(family)
+
+
+def _kill(family: Sequence[psutil.Process]) -> None:
     for process in filter(_alive, family):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    while any(map(_alive, family)) and time.monotonic() < deadline + 5:
+    deadline = time.monotonic() + 5
+    while any(map(_alive, family)) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

@@ -28,7 +28,12 @@ def workspace(emulator: Emulator) -> Iterator[AzureMLWorkspace]:
 @pytest.fixture(scope="session")
 def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of JSON Lines files in the reference's schema: sums, which a tiny model learns something of in seconds."""
-    folder = tmp_path_factory.mktemp("conversations")
+    return write_conversations(tmp_path_factory.mktemp("chat") / "conversations")
+
+
+def write_conversations(folder: Path) -> Path:
+    """Writes the splits into `folder`, which it makes; returns it."""
+    folder.mkdir()
     for split, rows in (("train_sft", 40), ("test_sft", 10), ("test_gen", 5)):
         lines = []
         for number in range(rows):

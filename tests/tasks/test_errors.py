@@ -200,3 +200,13 @@ def test_what_the_flow_says_itself_is_not_replaced_by_its_cause() -> None:
         raise Refused("there is no such model") from ResourceNotFoundError("404")
     except Refused as error:
         assert read(error) is None
+
+
+def test_an_address_that_discovery_did_not_give_is_transient_and_said_in_words() -> None:
+    from azure.ai.ml.constants._common import WorkspaceDiscoveryUrlKey
+
+    fault = read(KeyError(WorkspaceDiscoveryUrlKey.API))
+    assert fault is not None
+    assert fault.kind is Kind.TRANSIENT
+    assert "discovery" in fault.message
+    assert read(KeyError("ours")) is None

@@ -1,0 +1,1 @@
+"""Every Azure call that a run makes, times everything that can go wrong with it."""

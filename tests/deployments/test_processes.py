@@ -1,0 +1,73 @@
+"""The record of processes: it ends those that it started, and no other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.stack.processes import Processes, StackError, Started, end_runs
+
+WAIT = [sys.executable, "-c", "import time; time.sleep(600)"]
+PARENT = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys, time\n"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+    "print('ready', flush=True)\n"
+    "time.sleep(600)",
+]
+
+
+def runs(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_process_is_ended_with_its_children_even_those_in_sessions_of_their_own(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    parent = processes.start("server", PARENT, os.environ, tmp_path)
+    while not processes.log_end("server"):
+        assert parent.find()
+    [child] = psutil.Process(parent.pid).children()
+    assert processes.stop("server") is True
+    assert not runs(parent.pid)
+    assert not runs(child.pid)
+    assert processes.running() == {}
+    assert processes.stop("server") is False
+
+
+def test_a_stranger_with_a_recorded_id_is_not_touched(tmp_path: Path) -> None:
+    with subprocess.Popen(WAIT) as stranger:
+        try:
+            processes = Processes(tmp_path)
+            born = psutil.Process(stranger.pid).create_time()
+            processes.record("worker", Started(stranger.pid, born - 3600))
+            assert processes.running() == {}
+            assert processes.stop("worker") is False
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+def test_only_the_stacks_own_orphaned_runs_are_ended(tmp_path: Path) -> None:
+    ours = {"PREFECT_HOME": str(tmp_path), "PREFECT__FLOW_RUN_ID": "6f6e"}
+    elsewhere = {**ours, "PREFECT_HOME": "/elsewhere"}
+    no_run = {"PREFECT_HOME": str(tmp_path)}
+    orphan, other, server = [subprocess.Popen(WAIT, env={**os.environ, **env}) for env in (ours, elsewhere, no_run)]
+    try:
+        end_runs(tmp_path)
+        assert not runs(orphan.pid)
+        assert runs(other.pid)
+        assert runs(server.pid)
+    finally:
+        for process in (orphan, other, server):
+            process.kill()
+            process.wait()
+
+
+def test_an_unreadable_record_is_said_and_nothing_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "processes.json").write_text("{")
+    with pytest.raises(StackError, match=r"processes\.json is not readable"):
+        Processes(tmp_path).running()
