@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-# What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many question marks, so
-# that the glob of an endpoint does not also match the deployments under it.
+# What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many
+# question marks, so that the glob of an endpoint does not also match the deployments under it.
 _OF_ONE_RUN = re.compile(
     r"ft-[a-z2-7]{26}(?:-r\d+)?|chaos-[0-9a-f]{8}|^emulator[0-9a-f]{14}(?=\.blob)"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -25,13 +25,22 @@ def run_demo(folder: Path, **changes: dict[str, object]) -> subprocess.Completed
     file.write_text(yaml.safe_dump(parameters))
     env = {name: value for name, value in os.environ.items() if name not in PROXY and not name.startswith("PREFECT")}
     return subprocess.run(
-        [sys.executable, "-m", "demo", "--params", str(file)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "demo", "--params", str(file)],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
 def left_running() -> list[list[str]]:
     """Processes of the demo's emulator and of what it started."""
-    return [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if ".cache/demo" in " ".join(p.info["cmdline"] or [])]
+    return [
+        p.info["cmdline"]
+        for p in psutil.process_iter(["cmdline"])
+        if ".cache/demo" in " ".join(p.info["cmdline"] or [])
+    ]
 
 
 def test_a_good_run_ends_with_a_summary_and_leaves_nothing_running(tmp_path: Path) -> None:
@@ -42,7 +51,12 @@ def test_a_good_run_ends_with_a_summary_and_leaves_nothing_running(tmp_path: Pat
         scoring={"rows": 1, "max_new_tokens": 8},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    for shown in ("Phi-3-mini-4k-instruct-chitchat, version", "loss on held-out rows", "over HTTPS", "deleted endpoint ft-"):
+    for shown in (
+        "Phi-3-mini-4k-instruct-chitchat, version",
+        "loss on held-out rows",
+        "over HTTPS",
+        "deleted endpoint ft-",
+    ):
         assert shown in done.stdout
     assert left_running() == []
 
