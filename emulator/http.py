@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from emulator import errors
 
+MAX_DEPTH = 64  # levels of nesting, the default of Azure's JSON reader
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; Azure Resource Manager's own limit
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -59,9 +60,25 @@ async def read_json(request: Request, limit: int = BODY_LIMIT) -> dict[str, Any]
         raise errors.invalid_request_content("The reader's MaxDepth has been exceeded.") from None
     except ValueError as problem:  # also undecodable bytes
         raise errors.invalid_request_content(str(problem)[:200]) from None
+    if _deeper_than(parsed, MAX_DEPTH):
+        raise errors.invalid_request_content(f"The reader's MaxDepth of {MAX_DEPTH} has been exceeded.")
     if not isinstance(parsed, dict):
         raise errors.invalid_request_content("The content must be a JSON object.")
     return parsed
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            child
+            for each in layer
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not layer:
+            return False
+    return any(isinstance(each, dict | list) for each in layer)
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:

@@ -82,7 +82,9 @@ def test_reset_deletes_only_what_an_emulator_made(tmp_path: Path) -> None:
     command_line("start", "--state", str(state), "--port", str(free_port()))
     pid = json.loads(command_line("status", "--state", str(state), "--json").stdout)["pid"]
     command_line("reset", "--state", str(state))
-    assert not state.exists() and not psutil.pid_exists(pid)
+    assert not state.exists()
+    # An orphan may wait a moment as a zombie until it is reaped.
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_killed_emulator_starts_again(own_emulator: Emulator) -> None:

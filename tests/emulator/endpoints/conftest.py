@@ -34,12 +34,12 @@ def model(client: MLClient, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return registered_model(client, tmp_path_factory.mktemp("model") / "weights")
 
 
-def registered_model(client: MLClient, folder: Path) -> Model:
+def registered_model(client: MLClient, folder: Path, name: str = "scripted") -> Model:
     from azure.ai.ml.entities import Model
 
     folder.mkdir()
     (folder / "weights.txt").write_text(folder.name)
-    return client.models.create_or_update(Model(name="scripted", version="1", path=folder, type="custom_model"))
+    return client.models.create_or_update(Model(name=name, version="1", path=folder, type="custom_model"))
 
 
 @dataclass

@@ -22,7 +22,7 @@ HASTY = ProbeSettings(initial_delay=1, period=1, failure_threshold=1, success_th
 
 @pytest.fixture(scope="module")
 def model(client: MLClient, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return registered_model(client, tmp_path_factory.mktemp("model") / "faulty")
+    return registered_model(client, tmp_path_factory.mktemp("model") / "faulty", name="faulty")
 
 
 @pytest.fixture(scope="module")

@@ -82,8 +82,11 @@ def test_a_job_that_cannot_run_is_refused(emulator: Emulator, what: str) -> None
     assert error["code"] and error["message"]
 
 
-def test_a_member_that_nobody_knows_is_kept_however_deep_it_is(emulator: Emulator) -> None:
-    assert put(emulator, "unknown-member", {**step(), "surprise": nested(900)}).status_code == 201
+def test_a_member_that_nobody_knows_is_kept_unless_it_is_too_deep_to_be_read_again(emulator: Emulator) -> None:
+    assert put(emulator, "unknown-member", {**step(), "surprise": nested(20)}).status_code == 201
+    refused = put(emulator, "deep-member", {**step(), "surprise": nested(900)})
+    assert refused.status_code == 400
+    assert "MaxDepth" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["a%2fb", "..", "a b", "é", "x" * 300, "-dash", "a%00b"])
