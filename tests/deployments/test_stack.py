@@ -1,122 +1,16 @@
-"""The operator's stack on ports and folders of its own: up, a run through the worker, up again, down."""
+"""The operator's stack: up, a run through the worker, up again, down."""
 
-import json
-import os
-import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from deployments.stack import azure
-from deployments.stack.layout import ROOT, Stack
+from deployments.stack.layout import Stack
 from deployments.stack.processes import Processes
+from tests.deployments.operated import OF_MANUAL, SMALL, Operator, until
 from tests.emulated import Emulator, free_port
-
-SMALL = {
-    "training": {"max_steps": 2, "learning_rate": 0.001},
-    "deployment": {"liveness_initial_delay": 1},
-    "scoring": {"max_new_tokens": 4, "rows": 1},
-}
-
-OF_MANUAL = {"deployments": {"name": {"any_": ["manual"]}}}
-
-
-def until(happened: Callable[[], bool], seconds: float = 120) -> None:
-    """Returns when it has happened; fails if it never does."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.2)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """Who brings a stack up and works with it, by the command line and the API."""
-
-    stack: Stack
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`python -m deployments.stack ...`."""
-        options = ["--home", str(self.stack.home)]
-        if arguments == ("up",):
-            options += ["--port", str(self.stack.port), "--emulator-port", str(self.stack.emulator_port)]
-            options += ["--emulator-state", str(self.stack.emulator_state)]
-        return self._run("deployments.stack", *arguments, *options)
-
-    def run_deployment(self, *options: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
-        """`prefect deployment run finetune/manual -p ...`."""
-        given = [f"-p={name}={json.dumps(value)}" for name, value in parameters.items()]
-        return self._run("prefect", "deployment", "run", "finetune/manual", *options, *given)
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """POSTs to Prefect's API."""
-        request = urllib.request.Request(
-            f"{self.stack.api}{path}", json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def processes(self) -> list[psutil.Process]:
-        """Everything that runs out of the stack's folders."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                known = [*process.cmdline(), *process.environ().values()]
-            except psutil.Error:
-                continue
-            if process.status() != psutil.STATUS_ZOMBIE and any(str(self.stack.home.parent) in text for text in known):
-                found.append(process)
-        return found
-
-    def _run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "PREFECT_API_URL": self.stack.api, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-        return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-
-
-@pytest.fixture(scope="module")
-def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """A stack that is up."""
-    folder = tmp_path_factory.mktemp("stack")
-    operator = Operator(Stack(folder / "home", free_port(), folder / "azure", free_port()))
-    try:
-        up = operator.command("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        assert operator.stack.url in up.stdout
-        yield operator
-    finally:
-        operator.command("down")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Conversations in the reference's schema, as the flow's parameter."""
-    folder = tmp_path_factory.mktemp("conversations")
-    for split, rows in (("train_sft", 40), ("test_sft", 10), ("test_gen", 5)):
-        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-            for number in range(rows):
-                question = f"What is {number} plus {number}? Asked for {split}."
-                said = [("user", question), ("assistant", f"It is {2 * number}.")]
-                messages = [{"role": role, "content": content} for role, content in said]
-                file.write(
-                    json.dumps({"prompt": question, "messages": messages, "prompt_id": f"{split}-{number}"}) + "\n"
-                )
-    return {"source": str(folder), "percent": 100}
 
 
 def test_status_says_that_all_of_it_runs(operator: Operator) -> None:
@@ -145,7 +39,7 @@ def test_up_twice_changes_nothing(operator: Operator) -> None:
 
 
 def test_a_stack_that_runs_cannot_be_moved_to_another_port(operator: Operator) -> None:
-    moved = operator._run("deployments.stack", "up", "--home", str(operator.stack.home), "--port", str(free_port()))
+    moved = operator.run("deployments.stack", "up", "--home", str(operator.stack.home), "--port", str(free_port()))
     assert moved.returncode == 1
     assert "Take it down first" in moved.stderr
 

@@ -1,0 +1,84 @@
+"""Who brings a stack up and works with it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from deployments.stack.layout import ROOT, Stack
+
+SMALL: dict[str, Any] = {
+    "training": {"max_steps": 2, "learning_rate": 0.001},
+    "deployment": {"liveness_initial_delay": 1},
+    "scoring": {"max_new_tokens": 4, "rows": 1},
+}
+"""A run of seconds."""
+OF_MANUAL = {"deployments": {"name": {"any_": ["manual"]}}}
+
+
+def until(happened: Callable[[], bool], seconds: float = 120) -> None:
+    """Returns when it has happened; fails if it never does."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Who brings a stack up and works with it, by the command line and the API."""
+
+    stack: Stack
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`python -m deployments.stack ...`."""
+        options = ["--home", str(self.stack.home)]
+        if arguments == ("up",):
+            options += ["--port", str(self.stack.port), "--emulator-port", str(self.stack.emulator_port)]
+            options += ["--emulator-state", str(self.stack.emulator_state)]
+        return self.run("deployments.stack", *arguments, *options)
+
+    def run_deployment(self, *options: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
+        """`prefect deployment run finetune/manual -p ...`."""
+        given = [f"-p={name}={json.dumps(value)}" for name, value in parameters.items()]
+        return self.run("prefect", "deployment", "run", "finetune/manual", *options, *given)
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """POSTs to Prefect's API."""
+        request = urllib.request.Request(
+            f"{self.stack.api}{path}", json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs out of the stack's folders."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                known = [*process.cmdline(), *process.environ().values()]
+            except psutil.Error:
+                continue
+            if process.status() != psutil.STATUS_ZOMBIE and any(str(self.stack.home.parent) in text for text in known):
+                found.append(process)
+        return found
+
+    def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`python -m module ...` as somebody who points at the stack's server."""
+        env = {**os.environ, "PREFECT_API_URL": self.stack.api, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
