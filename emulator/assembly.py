@@ -86,11 +86,11 @@ class Azure:
         ]
         resources += jobs.routes(jobs.Jobs(installation, self.engine, self.operations), tokens)
         runs = history.History(installation, self.engine)
-        artifacts = history_artifacts.Artifacts(installation, runs)
+        artifacts = history_artifacts.Artifacts(installation, runs, tracking)
         data = [
             *discovery.routes(installation, tokens),
             *history.routes(runs, tokens),
-            *history_artifacts.routes(artifacts, runs, tokens),
+            *history_artifacts.routes(artifacts, tokens),
         ]
         self.server = Server(
             installation,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulator.arm.assets import AssetBody, AssetKind, Assets
+from emulator.arm.assets import AssetBody, AssetKind, Assets, NameBody
 from emulator.http import read_model, reply
 from emulator.routing import WORKSPACE
 from emulator.store import Document
@@ -43,6 +43,7 @@ def routes(assets: Assets) -> list[Route]:
         made += [
             Route(base, _containers(assets, kind)),
             Route(base + "/{name}", _container(assets, kind)),
+            Route(base + "/{name}", _put_container(assets, kind), methods=["PUT"]),
             Route(base + "/{name}/versions", _versions(assets, kind)),
             Route(base + "/{name}/versions/{version}", _get(assets, kind)),
             Route(base + "/{name}/versions/{version}", _put(assets, kind), methods=["PUT"]),
@@ -64,6 +65,14 @@ def _containers(assets: Assets, kind: AssetKind) -> Endpoint:
 def _container(assets: Assets, kind: AssetKind) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         return reply(assets.container(kind, request.path_params["name"]))
+
+    return endpoint
+
+
+def _put_container(assets: Assets, kind: AssetKind) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        body = await read_model(request, NameBody)
+        return reply(assets.archive(kind, request.path_params["name"], bool(body.properties.isArchived)))
 
     return endpoint
 

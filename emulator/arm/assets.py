@@ -19,6 +19,7 @@ from emulator.installation import PROVIDER, Installation
 from emulator.store import Document, Store
 
 TYPE = "asset"
+ARCHIVED_NAME = "archived-asset"  # a name that was archived whole
 NAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
 VERSION = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
 
@@ -76,6 +77,20 @@ class AssetBody(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     properties: AssetProperties
+
+
+class NameProperties(BaseModel):
+    """What can be changed of a name."""
+
+    model_config = ConfigDict(extra="allow")
+    isArchived: bool | None = False
+
+
+class NameBody(BaseModel):
+    """The body of a name's PUT."""
+
+    model_config = ConfigDict(extra="allow")
+    properties: NameProperties
 
 
 class Assets:
@@ -159,12 +174,13 @@ class Assets:
         return [document for document in found if document["properties"]["properties"].get("hash_sha256") == hash]
 
     def containers(self, kind: AssetKind, view: str = "ActiveOnly") -> list[Document]:
-        """Every name with a version in view; anonymous assets have no container of their own."""
+        """Every name in view; anonymous assets have no container of their own."""
         names: dict[str, list[Document]] = {}
         for document in self._store.list(TYPE, f"{kind}/"):
-            if in_view(document, view) and not document["properties"].get("isAnonymous"):
+            if not document["properties"].get("isAnonymous"):
                 names.setdefault(document["id"].split("/")[-3], []).append(document)
-        return [self._container(kind, name, versions) for name, versions in names.items()]
+        found = (self._container(kind, name, versions) for name, versions in names.items())
+        return [container for container in found if in_view(container, view)]
 
     def container(self, kind: AssetKind, name: str) -> Document:
         """One name, with its latest and next version.
@@ -173,6 +189,19 @@ class Assets:
             AzureError: 404, there is no such name.
         """
         return self._container(kind, name, self.versions(kind, name, "All"))
+
+    def archive(self, kind: AssetKind, name: str, archived: bool) -> Document:
+        """Archives or restores a whole name; its versions stay as they are.
+
+        Raises:
+            AzureError: 404, there is no such name.
+        """
+        self.container(kind, name)
+        if archived:
+            self._store.put(ARCHIVED_NAME, _key(kind, name, ""), {"name": name})
+        else:
+            self._store.delete(ARCHIVED_NAME, _key(kind, name, ""))
+        return self.container(kind, name)
 
     def delete(self, kind: AssetKind, name: str, version: str) -> bool:
         """Removes the version; False when there was none."""
@@ -184,7 +213,9 @@ class Assets:
             for document in versions
             if document["name"].isdecimal() and len(document["name"]) < 19
         ]
-        newest = versions[-1]
+        active = [document for document in versions if not document["properties"].get("isArchived")]
+        newest = (active or versions)[-1]
+        archived = not active or self._store.get(ARCHIVED_NAME, _key(kind, name, "")) is not None
         return {
             "id": f"{self._installation.workspace_id}/{kind}/{name}",
             "name": name,
@@ -193,7 +224,7 @@ class Assets:
                 "description": newest["properties"].get("description"),
                 "tags": newest["properties"].get("tags") or {},
                 "properties": {},
-                "isArchived": all(document["properties"].get("isArchived") for document in versions),
+                "isArchived": archived,
                 "latestVersion": newest["name"],
                 "nextVersion": str(max(numbers, default=0) + 1),
                 **({"dataType": newest["properties"].get("dataType")} if kind is AssetKind.DATA else {}),

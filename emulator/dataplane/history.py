@@ -142,7 +142,7 @@ class History:
             "warnings": [],
             "logFiles": {
                 name: blob_url(self._installation, ARTIFACTS, f"{artifacts(run.id)}/{name}")
-                for name in self.files(run, LOG_FOLDERS)
+                for name in self.files(run.id, LOG_FOLDERS)
             },
         }
 
@@ -177,9 +177,9 @@ class History:
         )
         return self.render(run)
 
-    def files(self, run: Run, folders: tuple[str, ...] = ()) -> list[str]:
-        """The run's files, by their path among its artifacts; only those in `folders` where any are given."""
-        root = self._engine.places.artifacts(run.id)
+    def files(self, run_id: str, folders: tuple[str, ...] = ()) -> list[str]:
+        """A run's files, by their path among its artifacts; only those in `folders` where any are given."""
+        root = self._engine.places.artifacts(run_id)
         found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         return [name for name in found if not folders or name.split("/")[0] in folders]
 

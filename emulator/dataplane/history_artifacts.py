@@ -12,8 +12,8 @@ from emulator.arm.asset_routes import query
 from emulator.arm.gate import authenticate, authorize
 from emulator.blob.sas import blob_url
 from emulator.dataplane.history import HISTORY, History
+from emulator.dataplane.mlflow import Tracking
 from emulator.engine.places import ARTIFACTS, artifacts
-from emulator.engine.runs import Run
 from emulator.http import read_model, reply
 from emulator.identity.tokens import ARM, AZURE_ML, Tokens
 from emulator.installation import Installation
@@ -35,17 +35,26 @@ class ArtifactPaths(BaseModel):
 
 
 class Artifacts:
-    """Reads and hands out the artifact container's part of a run."""
+    """Reads and hands out the artifact container's part of a run: a job's, a step's, or one that only MLflow knows."""
 
-    def __init__(self, installation: Installation, history: History) -> None:
+    def __init__(self, installation: Installation, history: History, tracking: Tracking) -> None:
         self._installation = installation
         self._history = history
+        self._tracking = tracking
 
-    def under(self, run: Run, path: str = "") -> list[Document]:
+    async def require(self, run: str) -> str:
+        """The run's id.
+
+        Raises:
+            AzureError: 404, there is no such run.
+        """
+        return run if await self._tracking.has_run(run) else self._history.require(run).id
+
+    def under(self, run: str, path: str = "") -> list[Document]:
         """The run's artifacts whose path starts with `path`."""
         return [self._artifact(run, name) for name in self._history.files(run) if name.startswith(path)]
 
-    def content(self, run: Run, path: str) -> Document:
+    def content(self, run: str, path: str) -> Document:
         """An artifact with the address to read it.
 
         Raises:
@@ -53,11 +62,11 @@ class Artifacts:
         """
         if path not in self._history.files(run):
             raise errors.dataplane(
-                404, "UserError", f"Artifact {path[:200]} of run {run.id} was not found", inner=["NotFoundError"]
+                404, "UserError", f"Artifact {path[:200]} of run {run} was not found", inner=["NotFoundError"]
             )
         return self._content(run, path, "r")
 
-    def places(self, run: Run, paths: list[str]) -> Document:
+    def places(self, run: str, paths: list[str]) -> Document:
         """Addresses to write `paths` to. A path that leaves the run's folder is refused when it is written."""
         return {
             "artifacts": {path: self._artifact(run, path) for path in paths},
@@ -65,8 +74,8 @@ class Artifacts:
             "errors": {},
         }
 
-    def _artifact(self, run: Run, path: str) -> Document:
-        container = f"dcid.{run.id}"
+    def _artifact(self, run: str, path: str) -> Document:
+        container = f"dcid.{run}"
         return {
             "artifactId": f"ExperimentRun/{container}/{path}",
             "origin": "ExperimentRun",
@@ -74,35 +83,35 @@ class Artifacts:
             "path": path,
         }
 
-    def _content(self, run: Run, path: str, permissions: str) -> Document:
-        address = blob_url(self._installation, ARTIFACTS, f"{artifacts(run.id)}/{path}", permissions=permissions)
+    def _content(self, run: str, path: str, permissions: str) -> Document:
+        address = blob_url(self._installation, ARTIFACTS, f"{artifacts(run)}/{path}", permissions=permissions)
         return {
             "contentUri": address,
             "origin": "ExperimentRun",
-            "container": f"dcid.{run.id}",
+            "container": f"dcid.{run}",
             "path": path,
             "tags": {},
         }
 
 
-def routes(found: Artifacts, history: History, tokens: Tokens) -> list[Route]:
+def routes(found: Artifacts, tokens: Tokens) -> list[Route]:
     """List, list under a path, address of one, addresses to write to."""
 
-    def run_of(request: Request) -> Run:
+    async def run_of(request: Request) -> str:
         authorize(authenticate(request.scope, tokens, ARM + AZURE_ML), request.scope)
-        return history.require(request.path_params["run"])
+        return await found.require(request.path_params["run"])
 
     async def listed(request: Request) -> Response:
-        return reply({"value": found.under(run_of(request))})
+        return reply({"value": found.under(await run_of(request))})
 
     async def listed_under(request: Request) -> Response:
-        return reply({"value": found.under(run_of(request), query(request, "path"))})
+        return reply({"value": found.under(await run_of(request), query(request, "path"))})
 
     async def content(request: Request) -> Response:
-        return reply(found.content(run_of(request), query(request, "path")))
+        return reply(found.content(await run_of(request), query(request, "path")))
 
     async def places(request: Request) -> Response:
-        run = run_of(request)
+        run = await run_of(request)
         wanted = await read_model(request, ArtifactPaths)
         return reply(found.places(run, [each.path for each in wanted.paths]))
 

@@ -50,6 +50,11 @@ class Tracking:
         await self.app()
         await asyncio.to_thread(self._finish_run, run_id, STATUS.get(status, "FAILED"))
 
+    async def has_run(self, run_id: str) -> bool:
+        """Whether MLflow knows the run: a job's, or one that somebody logs to from a notebook."""
+        await self.app()
+        return await asyncio.to_thread(self._has_run, run_id)
+
     async def last_step(self, run_id: str) -> int | None:
         """The highest step that the run has logged a metric for; None when it has logged none."""
         await self.app()
@@ -57,14 +62,13 @@ class Tracking:
 
     def _load(self) -> ASGIApp:
         folder = self._installation.state / "mlflow"
-        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         # MLflow's server reads its configuration from the environment, while it is imported.
         os.environ.update(
             {
                 "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'mlflow.db'}",
-                "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-                "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
-                "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+                "_MLFLOW_SERVER_ARTIFACT_ROOT": self._artifact_root,
+                "_MLFLOW_SERVER_SERVE_ARTIFACTS": "false",
                 # Host names and tokens are checked in front of it.
                 "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -72,10 +76,19 @@ class Tracking:
             }
         )
         from a2wsgi import WSGIMiddleware
-        from mlflow.server import app
+        from mlflow.server import app, handlers
 
+        from emulator.dataplane.mlflow_store import AzureStore
+
+        handlers._tracking_store_registry.register("sqlite", AzureStore.opened)
         self._store()  # creates the database before the first request needs it
         return WSGIMiddleware(app, workers=4)  # type: ignore[return-value, arg-type]
+
+    @property
+    def _artifact_root(self) -> str:
+        """Where azureml-mlflow reads and writes artifacts: run history's routes, named as on Azure."""
+        here = self._installation
+        return f"azureml://{here.data_host}/mlflow/v2.0{here.workspace_id}/experiments"
 
     @staticmethod
     def _store() -> Any:
@@ -104,7 +117,7 @@ class Tracking:
                 run_uuid=run_id,
                 name=name,
                 experiment_id=int(experiment_id),
-                artifact_uri=f"mlflow-artifacts:/{experiment_id}/{run_id}/artifacts",
+                artifact_uri=f"{self._artifact_root}/{experiment_id}/runs/{run_id}/artifacts",
                 source_type="JOB",
                 source_name="",
                 entry_point_name="",
@@ -127,6 +140,12 @@ class Tracking:
         except MlflowException:  # a job that ended before its run was made
             return
         store.update_run_info(run_id, RunStatus.from_string(status), int(time.time() * 1000), name)
+
+    def _has_run(self, run_id: str) -> bool:
+        from mlflow.store.tracking.dbmodels.models import SqlRun
+
+        with self._store().ManagedSessionMaker(read_only=True) as session:
+            return session.get(SqlRun, run_id) is not None
 
     def _last_step(self, run_id: str) -> int | None:
         from mlflow.store.tracking.dbmodels.models import SqlLatestMetric

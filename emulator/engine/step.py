@@ -25,6 +25,7 @@ from emulator.engine.runs import Run, Runs, Status
 
 log = logging.getLogger("emulator.engine")
 
+ARTIFACT_FOLDERS = ("outputs", "logs")  # Azure ML keeps what a job writes there as the run's artifacts
 WORK = "work"  # the scratch folder, which is the process's working directory
 ERROR = "error.json"
 MARK = "repeated"
@@ -163,7 +164,7 @@ class Steps:
         self._faults.require_sound(run)
         command, work = step.command, folder / WORK
         if not work.exists():
-            await self._bring_code(command.code, work)
+            await self._bring_code(command.code, work, self._places.artifacts(run.id))
         (folder / ERROR).unlink(missing_ok=True)
         outputs = {name: str(self._places.make_output(run, name, port.type)) for name, port in command.outputs.items()}
         inputs = {
@@ -181,8 +182,8 @@ class Steps:
         self._runs.enter(run, Status.RUNNING)
         return process
 
-    async def _bring_code(self, code: str | None, work: Path) -> None:
-        """Makes the scratch folder: the component's code, or nothing."""
+    async def _bring_code(self, code: str | None, work: Path, artifacts: Path) -> None:
+        """Makes the scratch folder: the component's code, or nothing, and the folders whose files are the run's artifacts."""
         partial = work.with_name(WORK + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -193,6 +194,10 @@ class Steps:
                 await asyncio.to_thread(shutil.copytree, source, partial, dirs_exist_ok=True)
             else:
                 shutil.copy2(source, partial)
+        for name in ARTIFACT_FOLDERS:
+            if not (partial / name).exists():
+                (artifacts / name).mkdir(parents=True, exist_ok=True)
+                (partial / name).symlink_to((artifacts / name).resolve())
         partial.rename(work)
 
     # -------------------------------------------------------------------------------------------------------- end
