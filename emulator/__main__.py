@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator import daemon
+from emulator.seal import SealBroken
 
 DEFAULT_STATE = Path(".azureml-emulator")
 DEFAULT_PORT = 8888
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.state = options.state.resolve()
     try:
         return options.run(options)
-    except daemon.DaemonError as problem:
+    except (daemon.DaemonError, SealBroken) as problem:
         print(problem, file=sys.stderr)
         return 1
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from emulator import errors
 
@@ -29,6 +31,13 @@ def reply_error(error: errors.AzureError) -> Response:
     if isinstance(error.body, str):
         return Response(error.body, status_code=error.status, headers=error.headers)
     return reply(error.body, error.status, error.headers)
+
+
+def comp_of(scope: Scope) -> str:
+    """What tells blob operations on one path apart, at most 20 characters; empty if there is none. The only part of a query
+    that is ever kept: others hold signatures."""
+    found = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("comp")
+    return found[0][:20] if found else ""
 
 
 async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:

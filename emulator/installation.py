@@ -1,6 +1,6 @@
 """Who and where one emulator is: tenant, subscription, workspace, storage account, and their secrets.
 
-Made once for a state folder and kept there, so that ids, keys and issued tokens survive a restart.
+Made once for a state folder and kept there, so that ids, keys and issued tokens survive a restart. The file is sealed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from emulator.seal import Seal
 
 FILE = "installation.json"
 PROVIDER = "Microsoft.MachineLearningServices"
@@ -54,7 +56,8 @@ class Installation:
         """Returns the installation that `state` holds, or makes one there."""
         path = state / FILE
         if path.exists():
-            saved = json.loads(path.read_text())
+            sealed = bytes.fromhex(json.loads(path.read_text()).get("sealed", ""))
+            saved = json.loads(Seal.of(state).open(sealed, FILE))
             saved["principals"] = tuple(Principal(**p) for p in saved["principals"])
             return cls(state=state, **saved)
         made = cls._new(state)
@@ -91,7 +94,7 @@ class Installation:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(fields, file, indent=1)
+            json.dump({"sealed": Seal.of(self.state).seal(json.dumps(fields), FILE).hex()}, file)
         partial.replace(path)
 
     @cached_property

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import parse_qs
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -15,7 +14,7 @@ from emulator import control, errors
 from emulator.faults.book import Faults
 from emulator.faults.middleware import FaultyApp, Reset
 from emulator.hosts import Service, service_of
-from emulator.http import reply_error
+from emulator.http import comp_of, reply_error
 from emulator.installation import Installation
 
 access = logging.getLogger("emulator.access")
@@ -72,7 +71,8 @@ class Server:
         finally:
             if host not in control.HOSTS:
                 status = answered[0] if answered else None
-                path = _path(scope) + _comp(scope)
+                comp = comp_of(scope)
+                path = _path(scope) + (f"?comp={comp}" if comp else "")
                 self._calls.append({"method": scope["method"], "host": host, "path": path, "status": status})
             took = (time.perf_counter() - started) * 1000
             access.info(
@@ -98,12 +98,6 @@ def _host(scope: Scope) -> str:
 def _path(scope: Scope) -> str:
     # As it was sent, percent-encoded: a decoded path could forge lines of the record.
     return scope.get("raw_path", b"").decode("latin-1").split("?")[0][:1000]
-
-
-def _comp(scope: Scope) -> str:
-    """What tells blob operations on one path apart; the only part of a query that is ever kept."""
-    found = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("comp")
-    return f"?comp={found[0][:20]}" if found else ""
 
 
 def _identification(scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--emulator-state", type=Path, default=ROOT / ".azureml-emulator", help="default: .azureml-emulator"
     )
     command.add_argument("--emulator-port", type=int, default=8888, help="of its proxy (default: %(default)s)")
+    command.add_argument("--login", action="store_true", help="the API and the UI ask for a login, made once and kept")
     options = parser.parse_args(arguments)
     options.home = options.home.resolve()
     try:
@@ -51,12 +52,17 @@ def up(options: argparse.Namespace) -> int:
         raise StackError(
             f"The stack over {options.home} runs with other ports or folders: {before}. Take it down first."
         )
+    if options.login and not stack.login_file.exists():
+        if "server" in processes.running():
+            raise StackError("The server runs without a login. Take the stack down first.")
+        stack.require_login()
     stack.save()
     bringing_up.bring_up(stack, processes)
+    login = stack.login_file.exists()
     print(f"""
-  The UI            {stack.url}
+  The UI            {stack.url}{f", login: see {stack.login_file}" if login else ""}
   Run it            {stack.url}/deployments, then finetune > manual, Run > Custom run: the form
-  In this shell     export PREFECT_API_URL={stack.api}
+  In this shell     export PREFECT_API_URL={stack.api}{f' PREFECT_API_AUTH_STRING="$(cat {stack.login_file})"' if login else ""}
                     prefect deployment run finetune/manual --watch
   Logs              {options.home}
   Stop it           python -m deployments.stack down{"" if options.home == HOME else f" --home {options.home}"}""")

@@ -63,7 +63,7 @@ def _start_server(stack: Stack, processes: Processes) -> str:
         how = "runs already"
     else:
         command = [*PREFECT, "--no-prompt", "server", "start", "--host", "127.0.0.1", "--port", str(stack.port)]
-        processes.start("server", command, stack.environment(), ROOT)
+        processes.start("server", command, stack.server_environment(), ROOT)
         how = "started"
     deadline = time.monotonic() + SERVER_SECONDS
     while not is_healthy(stack):

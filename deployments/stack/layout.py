@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,8 +56,17 @@ class Stack:
         """Notes it for `saved`."""
         (self.home / FILE).write_text(json.dumps(asdict(self), default=str, indent=2))
 
+    @property
+    def login_file(self) -> Path:
+        """Holds `user:password` once the API wants a login."""
+        return self.home / "login"
+
+    def require_login(self) -> None:
+        """From the server's next start on, whoever calls the API must know what `login_file` holds."""
+        _once(self.login_file, lambda: f"operator:{secrets.token_urlsafe(24)}")
+
     def environment(self) -> dict[str, str]:
-        """That of everything but the worker: this process's, without its proxies and its Prefect, with the stack's Prefect."""
+        """That of everything but server and worker: this process's, without its proxies and its Prefect, with the stack's."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -69,6 +81,19 @@ class Stack:
             "PREFECT_UI_API_URL": self.api,  # otherwise the UI asks port 4200, whatever the server's is
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PYTHONUNBUFFERED": "1",
+            "WORKSPACE_BLOCK": BLOCK,  # what prefect.yaml deploys for
+            **({"PREFECT_API_AUTH_STRING": self.login_file.read_text()} if self.login_file.exists() else {}),
+        }
+
+    def server_environment(self) -> dict[str, str]:
+        """The server's: it alone has the key that its database's secrets are encrypted with, and knows the login to ask for."""
+        own = self.environment()
+        key = _once(self.home / "encryption.key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        login = own.get("PREFECT_API_AUTH_STRING")
+        return {
+            **own,
+            "PREFECT_SERVER_ENCRYPTION_KEY": key,
+            **({"PREFECT_SERVER_API_AUTH_STRING": login} if login else {}),
         }
 
     def worker_environment(self, azure: dict[str, str]) -> dict[str, str]:
@@ -80,3 +105,13 @@ class Stack:
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         }
+
+
+def _once(file: Path, make: Callable[[], str]) -> str:
+    """The file's text, made at the first call; only the owner may read it."""
+    if not file.exists():
+        partial = file.with_suffix(".partial")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
+            new.write(make())
+        partial.replace(file)
+    return file.read_text()

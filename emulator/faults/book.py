@@ -75,13 +75,13 @@ class Faults:
             self._store.delete(TYPE, found)
         return len(ids)
 
-    def meet(self, method: str, host: str, path: str, operation: str) -> Effect | None:
+    def meet(self, method: str, host: str, path: str, operation: str, comp: str = "") -> Effect | None:
         """Counts the call and puts it under the effect of the rule that hits it, if one does."""
         _current.set(None)
         hit: Hit | None = None
         for document in self._store.list(TYPE):
             rule = Rule.model_validate(document["rule"])
-            if not _matches(rule, method, host, path, operation):
+            if not _matches(rule, method, host, path, operation, comp):
                 continue
             document["seen"] += 1
             if hit is None and _hits(rule, document):
@@ -93,12 +93,13 @@ class Faults:
         return None if hit is None else hit.effect
 
 
-def _matches(rule: Rule, method: str, host: str, path: str, operation: str) -> bool:
+def _matches(rule: Rule, method: str, host: str, path: str, operation: str, comp: str) -> bool:
     wanted = rule.match
     return (
         wanted.method.upper() in ("*", method)
         and fnmatchcase((host + path).lower(), wanted.path.lower())
         and fnmatchcase(operation.lower(), wanted.operation.lower())
+        and fnmatchcase(comp.lower(), wanted.comp.lower())
     )
 
 

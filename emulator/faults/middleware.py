@@ -12,6 +12,7 @@ from emulator import errors
 from emulator.arm.gate import action
 from emulator.faults.book import Faults
 from emulator.faults.rules import Delay, ResetAfter, ResetBefore, Status
+from emulator.http import comp_of
 
 Reset = Callable[[int], None]
 
@@ -26,7 +27,8 @@ class FaultyApp:
         self._reset = reset
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        effect = self._faults.meet(scope["method"], self._host, scope["path"], action(scope["method"], scope["path"]))
+        method, path = scope["method"], scope["path"]
+        effect = self._faults.meet(method, self._host, path, action(method, path), comp_of(scope))
         match effect:
             case Status():
                 headers = {} if effect.retry_after is None else {"Retry-After": f"{effect.retry_after:g}"}

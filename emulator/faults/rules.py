@@ -17,6 +17,11 @@ class Match(_Strict):
 
     method: str = Field("*", max_length=10, description="HTTP method, or * for any")
     path: str = Field("*", max_length=500, description="glob over host and path, compared without case")
+    comp: str = Field(
+        "*",
+        max_length=50,
+        description="glob over the query's comp, which tells blob operations on one path apart; empty: none",
+    )
     operation: str = Field("*", max_length=200, description="glob over Azure's action, as in */workspaces/jobs/write")
     nth: int = Field(1, ge=1, description="the first call to hit")
     times: int = Field(1, ge=0, description="how many calls to hit; 0 for ever")

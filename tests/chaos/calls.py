@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
+Record = Sequence[Mapping[str, Any]]
+
+MOST_OCCASIONS = 12
+"""What a run asks more often than this it polls: then the first two occasions and a middle one stand for the rest."""
 
 # What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many
 # question marks, so that the glob of an endpoint does not also match the deployments under it.
@@ -15,46 +20,94 @@ _OF_ONE_RUN = re.compile(
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|(?<=/)[a-z2-7]{26}(?=/|$)|(?<=/)[0-9a-f]{64}(?=/|$)|(?<=/)[0-9a-f]{20}(?=/|$)"
 )
-# One call for every file or table of the sample, since they are uploaded and registered by the same lines of code.
+# The files and tables of the sample go by the same lines of code: they are occasions of one call.
 _OF_ONE_SPLIT = ((re.compile(r"(?<=/data/)[^/]+(?=/versions)"), "*"), (re.compile(r"[^/]+\.jsonl$"), "*.jsonl"))
 
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """A call, and which of those that its glob matches it is (from 1)."""
+    """A call, and which of those that its method, glob and comp match it is (from 1)."""
 
     method: str
     path: str
     """A glob over host and path, as the emulator's rules take it."""
+    comp: str = ""
+    """The query's comp, which tells blob operations on one path apart."""
     nth: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What all occasions of the call share."""
+        return self.method, self.path, self.comp
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something, or may."""
+        return self.method not in ("GET", "HEAD")
 
     @property
     def match(self) -> dict[str, Any]:
         """What a rule needs to meet it."""
-        return {"method": self.method, "path": self.path, "nth": self.nth}
+        return {"method": self.method, "path": self.path, "comp": self.comp, "nth": self.nth}
 
     def __str__(self) -> str:
         shown = re.sub(r"\?{6,}", "{}", self.path)
         shown = re.sub(
             r"/subscriptions/\{\}(/resourceGroups/[^/]+)?/providers/Microsoft\.MachineLearningServices", "", shown
         )
-        return f"{self.method} {shown}" + (f" ({self.nth})" if self.nth > 1 else "")
+        query = f"?comp={self.comp}" if self.comp else ""
+        return f"{self.method} {shown}{query}" + (f" ({self.nth})" if self.nth > 1 else "")
 
 
-def distinct(record: Iterable[Mapping[str, Any]]) -> list[Call]:
-    """The distinct calls of a record, in the order of their first appearance."""
-    found: dict[tuple[str, str], Call] = {}
-    earlier: list[tuple[str, str]] = []
+def occasions(record: Record) -> list[Call]:
+    """Every call of a record, in its order."""
+    found: list[Call] = []
+    earlier: list[tuple[str, str, str]] = []
     for call in record:
-        method, whole = call["method"], call["host"] + call["path"]
-        path = whole.partition("?")[0]
-        key = (method, generalised(path) + whole[len(path) :])
-        if key not in found:
-            glob = generalised(path)
-            before = sum(method == other and fnmatchcase(seen, glob.lower()) for other, seen in earlier)
-            found[key] = Call(method, glob, before + 1)
-        earlier.append((method, path.lower()))
-    return list(found.values())
+        path, _, query = (call["host"] + call["path"]).partition("?")
+        method, comp, glob = call["method"], query.removeprefix("comp="), generalised(path)
+        before = sum((method, comp) == (m, c) and fnmatchcase(p, glob.lower()) for m, c, p in earlier)
+        found.append(Call(method, glob, comp, before + 1))
+        earlier.append((method, comp, path.lower()))
+    return found
+
+
+def distinct(*records: Record) -> list[Call]:
+    """The calls that happen in all of the records, with all occasions of each but of what is polled."""
+    first, *others = [occasions(record) for record in records]
+    common = set(first).intersection(*others)
+    return thinned(call for call in first if call in common)
+
+
+def thinned(calls: Iterable[Call]) -> list[Call]:
+    """`calls` without the many occasions of what is polled."""
+    calls = list(calls)
+    count = {call.key: sum(other.key == call.key for other in calls) for call in calls}
+    return [
+        call
+        for call in calls
+        if count[call.key] <= MOST_OCCASIONS or call.nth in (1, 2, count[call.key] // 2)
+    ]
+
+
+def beyond(calls: Sequence[Call], known: Sequence[Call]) -> list[Call]:
+    """Those of `calls` that are not in `known` already: all that `known` has not at all, the writes that it has less often,
+    and of the reads that it has less often the first two and a middle one."""
+    times = {call.key: max(other.nth for other in known if other.key == call.key) for call in known}
+    most = {call.key: max(other.nth for other in calls if other.key == call.key) for call in calls}
+
+    def is_new(call: Call) -> bool:
+        if call.writes or call.key not in times:
+            return call.nth > times.get(call.key, 0)
+        return most[call.key] > times[call.key] and call.nth in (1, 2, most[call.key] // 2)
+
+    return [call for call in calls if is_new(call)]
+
+
+def once_and_last(calls: Sequence[Call]) -> list[Call]:
+    """All writes; of each read its first and its last occasion."""
+    most = {call.key: max(other.nth for other in calls if other.key == call.key) for call in calls}
+    return [call for call in calls if call.writes or call.nth in (1, most[call.key])]
 
 
 def generalised(path: str) -> str:

@@ -82,7 +82,7 @@ def test_an_artifact_or_a_run_that_is_not_there_is_named(emulator: Emulator, tra
     client = emulator.client()
     job = client.jobs.create_or_update(line("true"))
     assert wait(client, job.name) == "Completed"
-    with pytest.raises(Exception, match="nothing.txt"):
+    with pytest.raises(Exception, match=r"nothing\.txt"):
         tracking.download_artifacts(job.name, "nothing.txt")
     with pytest.raises(Exception, match="not found"):
         tracking.list_artifacts("no-such-run")

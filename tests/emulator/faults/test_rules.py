@@ -46,6 +46,13 @@ def test_a_rule_hits_the_calls_that_it_counts(tmp_path: Path, match: dict[str, o
     assert hits(book(tmp_path, {"match": match}), 4) == expected
 
 
+@pytest.mark.parametrize(("comp", "expected"), [("*", [True, True]), ("metadata", [False, True]), ("", [True, False])])
+def test_calls_on_one_path_are_told_apart_by_comp(tmp_path: Path, comp: str, expected: list[bool]) -> None:
+    faults = book(tmp_path, {"match": {"comp": comp, "times": 0}})
+    met = [faults.meet("PUT", "host", "/c/a.jsonl", "", sent) for sent in ("", "metadata")]
+    assert [effect is not None for effect in met] == expected
+
+
 def test_the_seed_decides_which_calls_are_hit(tmp_path: Path) -> None:
     def of(seed: int, name: str) -> list[bool]:
         return hits(book(tmp_path / name, {"match": {"times": 0, "probability": 0.5}, "seed": seed}), 40)
