@@ -50,6 +50,9 @@ bench-dataset: setup ## sampling against the reference script: ratios of CPU, me
 bench-imports: setup ## what importing the flow costs against importing Prefect
 	$(BIN)/python -m benchmarks.imports
 
+bench-emulator: setup ## how quickly the emulator is ready and answers, against a bare server
+	$(BIN)/python -m benchmarks.emulator
+
 chaos: setup ## every Azure call of a run times every fault; writes docs/reliability.md (long)
 	$(BIN)/python -m tests.chaos --slice full
 
