@@ -12,7 +12,7 @@ endif
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint notebook chaos bench-dataset bench-imports up down status clean
+.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports up down status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,19 @@ demo: setup ## run the main job once on the embedded Azure ML, with real trainin
 
 test: setup ## run the test suite
 	$(BIN)/python -m pytest
+
+test-postgres: setup ## the stack with Prefect's server on PostgreSQL (Debian's `postgresql` must be installed)
+	$(BIN)/python -m pytest -s tests/scale/on_postgres.py
+
+CONTAINERS := .cache/containers
+check-containers: setup ## image file, Kubernetes manifests and work pools: linters and the real workers, in a venv of their own
+	test -x $(CONTAINERS)/bin/python || $(BIN)/python -m venv $(CONTAINERS)
+	$(CONTAINERS)/bin/pip install --quiet --constraint constraints.txt --requirement tests/scale/requirements.txt
+	PREFECT_HOME=$(CONTAINERS)/prefect $(CONTAINERS)/bin/python -m tests.scale.check_containers
+
+test-pages: setup ## the form and every page of a run in headless Chromium, which must be installed; pictures in .cache/pages
+	$(BIN)/pip install --quiet --constraint constraints.txt --requirement tests/pages/requirements.txt
+	$(BIN)/python -m pytest tests/pages/in_a_browser.py
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .

@@ -84,12 +84,14 @@ def _run(file: Path, started: float) -> int:
     from emulator.environment import workspace_config
     from emulator.installation import Installation
     from flows.finetune import finetune
+    from flows.terminal import bars
 
     _say("Prefect", "starting a server for this run")
     here = workspace_config(Installation.open(STATE))
     AzureMLWorkspace(**here).save(BLOCK, overwrite=True)
     parameters = yaml.safe_load(file.read_text("utf-8"))
-    state: Any = finetune(**parameters, return_state=True)
+    with bars():
+        state: Any = finetune(**parameters, return_state=True)
     if not state.is_completed():
         print(f"\nThe run ended as {state.name}: {state.message}", file=sys.stderr)
         return 1

@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     from flows.finetune import finetune
+    from flows.terminal import bars
 
     if given.schema:
         print(json.dumps(finetune.parameters.model_dump(), indent=2))
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, ParameterTypeError) as error:
         print(f"The parameters are not valid: {error}", file=sys.stderr)
         return 2
-    state: Any = finetune(**parameters, return_state=True)
+    with bars():
+        state: Any = finetune(**parameters, return_state=True)
     print(f"\n{state.name}: {state.message}")
     if not state.is_completed():
         return 1

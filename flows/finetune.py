@@ -26,14 +26,15 @@ from blocks import AzureMLWorkspace
 from flows.outcome import FlowResult
 from flows.stage_clock import StageClock
 from tasks.compute import ComputeChoice, validate_compute
+from tasks.cost import CostChoice, Prices, read_prices
 from tasks.credentials import resolve_credentials
 from tasks.dataset import DatasetSampling, sample_dataset
 from tasks.endpoint import DeploymentChoice, check_endpoint_name, create_deployment, create_endpoint
 from tasks.errors import Refused
-from tasks.jobs import JobPreempted
+from tasks.jobs import JobFailed, JobPreempted
 from tasks.metrics import MetricGate, review_metrics
 from tasks.models import ModelChoice, find_foundation_model
-from tasks.naming import RunNames, model_name
+from tasks.naming import RunNames, dataset_label, model_name
 from tasks.parameters import TrainingParameters
 from tasks.pipeline import PipelineChoice, submit_pipeline
 from tasks.registration import Registration, register_model
@@ -42,6 +43,9 @@ from tasks.stage import run_logger
 from tasks.teardown import TeardownPolicy, release
 from tasks.teardown import teardown as tear_down
 from tasks.waiting import FinishedJob, wait_for_pipeline
+
+STAGES, STAGES_OF_SERVING = 13, 4
+"""How many a run that goes all the way has, and how many of them are only for the endpoint."""
 
 
 def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -53,9 +57,17 @@ def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     logger.info("Run ended as %s. Released: %s.", state.name, released)
 
 
+def name_of_run() -> str:
+    """Model, data and night, for the list of runs. The night is the date in UTC for which the run was scheduled."""
+    given = this_run.parameters
+    return (
+        f"{given['model'].name} on {dataset_label(given['dataset'].source)}, {this_run.scheduled_start_time:%Y-%m-%d}"
+    )
+
+
 @flow(
     name="finetune",
-    flow_run_name="{model.name} on {dataset.source}",
+    flow_run_name=name_of_run,
     on_cancellation=[release_what_it_made],
     on_crashed=[release_what_it_made],
 )
@@ -71,6 +83,7 @@ def finetune(
     deployment: DeploymentChoice = DeploymentChoice(),
     scoring: SmokeScoring = SmokeScoring(),
     teardown: TeardownPolicy = TeardownPolicy(),
+    cost: CostChoice = CostChoice(),
     job_key: str | None = None,
 ) -> FlowResult:
     """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down.
@@ -87,13 +100,15 @@ def finetune(
         deployment: How it is served.
         scoring: What it is asked.
         teardown: What becomes of the endpoint after success.
+        cost: What the machines cost.
         job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. Default: the
             run has its own.
     """
     block = load_workspace(workspace)
     names = RunNames(UUID(str(this_run.id)), job_key)
-    clock = StageClock()
+    clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
     try:
+        prices = read_prices(cost)
         where = clock.run(resolve_credentials, block)
         foundation_found = clock.start(find_foundation_model, block, model)
         sampled = clock.start(sample_dataset, dataset, samples_folder(), block)
@@ -124,7 +139,11 @@ def finetune(
                 finished: FinishedJob = clock.run(wait_for_pipeline, block, where, job, pipeline)
                 break
             except JobPreempted as preempted:
+                if job.attempt >= pipeline.max_attempts:
+                    limit = f"The run may submit no more than {pipeline.max_attempts} (pipeline.max_attempts)."
+                    raise JobFailed(f"{preempted}\n{limit}") from preempted
                 run_logger().warning("%s\nSubmitting a successor.", preempted)
+                clock.failed = None
 
         review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
         made: dict[str, Any] = {
@@ -134,12 +153,12 @@ def finetune(
             "job": finished,
             "review": review,
             "seconds": clock.seconds,
+            "tracking_uri": where.tracking_uri,
         }
         if not review.accepted:
             clock.settle()
-            return _end(
-                FlowResult(verdict="rejected", released=release(block, names.run_id, job_key), **made), "Rejected"
-            )
+            released = release(block, names.run_id, job_key)
+            return _end(FlowResult(verdict="rejected", released=released, **made), "Rejected", clock, prices)
 
         description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
         registered = clock.run(register_model, block, names, finished, review, tuned_name, description)
@@ -148,7 +167,8 @@ def finetune(
             deployed = clock.run(create_deployment, block, names, made["endpoint"], registered, deployment)
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
         released = clock.run(tear_down, block, names, teardown)
-        return _end(FlowResult(verdict="accepted", model=registered, released=released, **made), "Completed")
+        result = FlowResult(verdict="accepted", model=registered, released=released, **made)
+        return _end(result, "Completed", clock, prices)
     except Exception as error:
         clock.settle()
         return _fail(error, clock.failed, _release_after_error(block, names))
@@ -174,9 +194,11 @@ def samples_folder() -> Path:
     return Path(PREFECT_HOME.value()) / "finetune-samples"
 
 
-def _end(result: FlowResult, name: str) -> Any:
+def _end(result: FlowResult, name: str, clock: StageClock, prices: Prices) -> Any:
     """The run's final state with its name and sentence; Prefect hands the caller the result in it."""
+    result.add_up(prices)
     result.publish()
+    clock.finish(name)
     return Completed(name=name, message=result.sentence(), data=result)
 
 

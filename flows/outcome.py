@@ -1,21 +1,25 @@
-"""What a fine-tuning run has made, what it scored, and how long each stage took."""
+"""What a fine-tuning run has made, what it scored, how long each stage took and what its machines cost."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
-from tasks.artifacts import markdown_table, publish_markdown
+from tasks.artifacts import duration, link, markdown_table, publish_markdown
 from tasks.compute import ValidatedCompute
+from tasks.cost import CostEstimate, CostLine, Prices, estimate
 from tasks.endpoint import Endpoint
 from tasks.metrics import MetricReview
 from tasks.models import FoundationModel
 from tasks.registration import RegisteredModel
 from tasks.sampling.results import SampledDataset
 from tasks.scoring import SmokeResult
+from tasks.studio import base_model_page, endpoint_page, model_page
 from tasks.teardown import Released
 from tasks.waiting import FinishedJob
+
+SERVING_STAGES = ("create_deployment", "smoke_score", "teardown")
 
 
 class FlowResult(BaseModel):
@@ -32,38 +36,102 @@ class FlowResult(BaseModel):
     """Still serving only if `released` does not name it."""
     smoke: SmokeResult | None = None
     released: Released
+    tracking_uri: str
+    """MLflow's, of the workspace."""
+    cost: CostEstimate | None = None
+    """None until it has been added up."""
     seconds: dict[str, float]
     """By stage; stages overlap."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether the endpoint is still there."""
+        return self.endpoint is not None and self.endpoint.name not in self.released.deleted_endpoints
 
     def sentence(self) -> str:
         """The run in one line, as its final state shows it."""
         loss = _loss(self.review)
         if self.model is None:
             return f"{' '.join(self.review.reasons)} Nothing was registered or deployed."
-        parts = [f"{self.model.name} version {self.model.version}", loss]
+        parts = [f"Accepted with validation loss {loss}" if loss else "Accepted without a validation loss"]
         if self.smoke is not None:
             parts.append(f"answers in {self.smoke.slowest_seconds:.1f} s")
-        return ", ".join(part for part in parts if part)
+        return f"{', '.join(parts)}: {self.model.name} version {self.model.version}"
+
+    def add_up(self, prices: Prices) -> None:
+        """Estimates what the machines cost: those that trained while steps ran, those that served until they were gone."""
+        steps = [step.seconds for step in self.job.steps]
+        known = [seconds for seconds in steps if seconds is not None]
+        training = sum(known) if steps and len(known) == len(steps) else self.job.seconds
+        its = self.compute
+        used = [_use("training", its.size, its.tier, its.nodes, training)]
+        if self.endpoint is not None:
+            serving = sum(self.seconds.get(stage, 0.0) for stage in SERVING_STAGES)
+            used.append(_use("serving", its.instance_type, "dedicated", its.instance_count, serving))
+        self.cost = estimate(prices, used, serves_on=self.serves)
 
     def publish(self) -> None:
-        """The summary in Prefect's UI."""
-        gpu_hours = self.job.seconds / 3600 * self.compute.gpus_per_node
-        facts: dict[str, Any] = {
-            "Verdict": self.verdict,
-            "Base model": f"{self.base_model.name} version {self.base_model.version}",
-            "Data": f"{self.dataset.source}, {self.dataset.train.rows} training rows, sha256 {self.dataset.sha256[:12]}",
-            "Job": f"[{self.job.name}]({self.job.studio_url})" if self.job.studio_url else self.job.name,
-            "Compute": f"{self.compute.cluster}: {self.compute.size}, {self.compute.tier}, {gpu_hours:.2f} GPU hours a node",
-            "Validation loss": _loss(self.review) or "unknown",
-            "Model": f"{self.model.name} version {self.model.version}" if self.model else "none",
-            "Released": self.released,
+        """The summary and the cost in Prefect's UI."""
+        studio, its = self.job.studio_url, self.compute
+        base = link(
+            f"{self.base_model.name}, version {self.base_model.version}", base_model_page(studio, self.base_model.id)
+        )
+        facts = {
+            "Base model": base,
+            "Data": f"`{self.dataset.source}`",
+            "Sampled": f"{self.dataset.train.rows} training rows; SHA-256 `{self.dataset.sha256[:16]}`",
+            "Compute": f"{its.nodes} of {its.size}, {its.tier.replace('_', ' ')}, {its.gpus} GPU, cluster {its.cluster}",
+            "Validation loss": _loss(self.review) or "not measured",
+            "Model": "none was registered",
+            "Endpoint": "none was made",
+            "Torn down": str(self.released),
+            "Cost, estimated": self.cost.sentence() if self.cost else "unknown",
         }
-        seconds = {name: f"{value:.1f} s" for name, value in self.seconds.items()}
-        publish_markdown("summary", self.sentence(), f"{markdown_table(facts)}\n\n{markdown_table(seconds)}")
+        if self.model:
+            page = model_page(studio, self.model.name, self.model.version)
+            facts["Model"] = link(f"{self.model.name}, version {self.model.version}", page)
+        if self.endpoint:
+            page = link(self.endpoint.name, endpoint_page(studio, self.endpoint.name))
+            facts["Endpoint"] = f"{page}, {'serves' if self.serves else 'deleted'}"
+        links = [f"* Job in Azure ML studio: {link(self.job.name, studio)}"]
+        links.append(f"* Run in MLflow: `{self.job.name}`, tracking address `{self.tracking_uri}`")
+        if self.endpoint and self.serves:
+            links.append(f"* Scoring address: `{self.endpoint.scoring_uri}`")
+        stages = [(stage, duration(seconds)) for stage, seconds in self.seconds.items()]
+        tables = [
+            markdown_table((f"The model was {self.verdict}", ""), facts.items()),
+            "\n".join(links),
+            markdown_table(("Stage", "took"), stages),
+        ]
+        publish_markdown("summary", self.sentence(), "\n\n".join(tables))
+        if self.cost:
+            publish_markdown("cost", self.cost.sentence(), _bill(self.cost))
+
+
+def _use(purpose: str, size: str, tier: str, machines: int, seconds: float) -> CostLine:
+    return CostLine(purpose=purpose, size=size, tier=tier, machines=machines, hours=seconds / 3600, price=None)
+
+
+def _bill(cost: CostEstimate) -> str:
+    """The estimate with its parts, and what it leaves out."""
+    rows = [
+        (
+            line.purpose,
+            f"{line.machines} of {line.size}, {line.tier.replace('_', ' ')}",
+            duration(line.hours * 3600),
+            "no price known" if line.price is None else f"{line.price:.2f}",
+            "unknown" if line.cost is None else f"{line.cost:.2f}",
+        )
+        for line in cost.lines
+    ]
+    rows.append(("together", "", "", "", "unknown" if cost.total is None else f"**{cost.total:.2f}**"))
+    table = markdown_table(("For", "machines", "each for", f"{cost.currency} an hour", cost.currency), rows)
+    left_out = "An estimate: without the minutes in which machines start or stand idle, disks, network and storage."
+    return "\n\n".join(part for part in (table, cost.going_on(), left_out, f"Prices: {cost.source}.") if part)
 
 
 def _loss(review: MetricReview) -> str:
     if review.eval_loss is None:
         return ""
     before = f"{review.eval_loss_before:.3f} -> " if review.eval_loss_before is not None else ""
-    return f"validation loss {before}{review.eval_loss:.3f}"
+    return f"{before}{review.eval_loss:.3f}"

@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task
 from prefect.futures import PrefectFuture
 
+from tasks.progress import Progress
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -16,15 +18,21 @@ R = TypeVar("R")
 @dataclass
 class StageClock:
     """`seconds` by stage, in the order in which they ended; a stage that ran twice counts both times. `failed`: the first
-    one that ended in an error."""
+    one that ended in an error. `stages`: how many a good run has, for its progress."""
 
+    stages: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
     failed: str | None = None
     _started: list[tuple[str, PrefectFuture[Any]]] = field(default_factory=list)
+    _progress: Progress = field(default_factory=lambda: Progress("stages"))
 
     def run(self, stage: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs `stage` to its end."""
         began = time.monotonic()
+        done = len(self.seconds)
+        self._progress.move(
+            min(100.0, 100.0 * done / self.stages), f"{done} of {self.stages} stages done, now {stage.name}"
+        )
         try:
             return stage(*args, **kwargs)
         except Exception:
@@ -48,6 +56,10 @@ class StageClock:
             future.wait()
             if future.state.is_failed() or future.state.is_crashed():
                 self.failed = self.failed or name
+
+    def finish(self, verdict: str) -> None:
+        """Shows that the run needs no further stage."""
+        self._progress.move(100.0, verdict)
 
     def _add(self, name: str, began: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine
 from tasks.errors import AzureFailure, Kind, Refused, lists_as_missing, read
 from tasks.form import Group, at
@@ -80,13 +81,21 @@ class ValidatedCompute(BaseModel):
     cluster: str
     size: str
     gpus_per_node: int
+    nodes: int
+    """How many train."""
     max_nodes: int
     tier: str
     created: bool
     rule: str
     instance_type: str
+    instance_count: int
     serving_rule: str
     quota: list[QuotaLine]
+
+    @property
+    def gpus(self) -> int:
+        """Of all nodes that train."""
+        return self.nodes * self.gpus_per_node
 
 
 @stage
@@ -125,18 +134,46 @@ def validate_compute(
         cluster = _create(workspace, choice, sku, tiers)
     cluster = _wait_until_provisioned(workspace, cluster)
     run_logger().info("Cluster %s: %s, %d GPU a node, %s.", cluster.name, sku.name, sku.gpus, _tier(cluster))
-    return ValidatedCompute(
+    validated = ValidatedCompute(
         cluster=choice.cluster,
         size=sku.name,
         gpus_per_node=sku.gpus,
+        nodes=nodes,
         max_nodes=max_nodes,
         tier=_tier(cluster),
         created=created,
         rule=rule,
         instance_type=instance_type or "",
+        instance_count=instance_count if instance_type else 0,
         serving_rule=serving_rule,
         quota=[training, *serving],
     )
+    publish_markdown("compute", f"Cluster {validated.cluster}: {validated.gpus} GPU to train with", _page(validated))
+    return validated
+
+
+def _page(its: ValidatedCompute) -> str:
+    """The compute, why it does, and the quota, for people."""
+    facts = {
+        "Cluster": f"{its.cluster}, {'created by this run' if its.created else 'was there'}",
+        "Nodes": f"{its.nodes} of {its.size}, {its.tier.replace('_', ' ')}; the cluster has at most {its.max_nodes}",
+        "GPUs": f"{its.gpus_per_node} a node, {its.gpus} together",
+        "Trains because of": its.rule,
+        "Serves on": f"{its.instance_count} of {its.instance_type}" if its.instance_type else "nothing: no deployment",
+        "Serves because of": its.serving_rule,
+    }
+    quota = markdown_table(
+        ("Quota, in vCPUs", "for", "needed", "in use", "limit"),
+        [
+            (line.family, line.purpose.split()[0], line.need, _known(line.used), _known(line.limit))
+            for line in its.quota
+        ],
+    )
+    return f"{markdown_table(('Compute', ''), facts.items())}\n\n{quota}"
+
+
+def _known(vcpus: int | None) -> str:
+    return "Azure names none" if vcpus is None else str(vcpus)
 
 
 def _find_cluster(workspace: AzureMLWorkspace, name: str) -> AmlCompute | None:

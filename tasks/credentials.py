@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from tasks.errors import Fault, Kind, Refused, read
+from tasks.errors import Fault, Kind, Refused, read, redact
 from tasks.stage import run_logger, stage
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Workspace
+
+
+SHOWN = 300
+"""Characters of what a service said."""
+_UNDESCRIBED = re.compile(r"Unable to get authority configuration for (?P<authority>https://\S+?)\.?\s")
+"""What MSAL says for every refusal of the tenant's OpenID configuration, be it for want of a tenant or of a way there."""
+
+
+_OUTAGE = re.compile(r"HTTP Error: 5\d\d")
+"""What azure-identity says when the sign-in service fails; its own tries are over then."""
 
 
 class WhereAndWho(BaseModel):
@@ -40,6 +51,7 @@ def resolve_credentials(workspace: AzureMLWorkspace) -> WhereAndWho:
     """
     claims = _claims(_token(workspace))
     found = _workspace(workspace)
+    _reach_services(workspace, str(found.discovery_url))
     _reach_registry(workspace)
     _may_write(workspace)
     who = WhereAndWho(
@@ -61,6 +73,9 @@ def _token(workspace: AzureMLWorkspace) -> str:
         fault = read(error)
         if fault is None or fault.kind is not Kind.AUTH:
             raise
+        if outage := _OUTAGE.search(fault.message):
+            # azure-identity reports it as a refusal; it is worth another try.
+            raise ConnectionError(f"The sign-in service does not work ({outage[0]}).") from error
         raise Refused(_sign_in_sentence(workspace, fault)) from error
 
 
@@ -72,15 +87,46 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
             f"The secret or certificate of client {credentials.client_id or 'from the environment'} is wrong or "
             "expired (AADSTS7000215/7000222). Put a valid one into the credentials block."
         )
-    if any(
-        code in text
-        for code in ("AADSTS90002", "AADSTS900023", "AADSTS700016", "Unable to get authority configuration")
-    ):
+    undescribed = _UNDESCRIBED.search(text)
+    said = _tenant_described(undescribed["authority"]) if undescribed else text
+    if any(code in said for code in ("AADSTS90002", "AADSTS900023", "AADSTS700016")):
         return (
             f"Tenant {credentials.tenant_id or 'from the environment'} does not exist or does not know the client. "
             "Correct tenant and client in the credentials block."
         )
+    if undescribed:
+        return (
+            f"The sign-in service does not describe tenant {credentials.tenant_id or 'from the environment'} ({said}). "
+            f"Check that this machine may reach {undescribed['authority']} (proxy, firewall), and the tenant in the credentials "
+            "block."
+        )
     return f"Signing in with '{credentials.auth}' failed: {text} Check the credentials block."
+
+
+def _tenant_described(authority: str) -> str:
+    """What the sign-in service answers when it is asked for the tenant's description, in a few words. azure-identity asks
+    the same, and keeps the answer to itself."""
+    from azure.core import PipelineClient
+    from azure.core.rest import HttpRequest
+
+    client: PipelineClient[Any, Any] = PipelineClient(base_url=authority)
+    try:
+        with client:
+            response = client.send_request(HttpRequest("GET", f"{authority}/v2.0/.well-known/openid-configuration"))
+            if response.status_code < 400:
+                return "it does now; run again"
+            return f"HTTP {response.status_code}: {redact(_error_text(response))[:SHOWN]}"
+    except Exception as error:
+        return redact(str(error))[:SHOWN]
+
+
+def _error_text(response: Any) -> str:
+    """The sign-in service's own sentence, or whatever stood in its way says."""
+    try:
+        body = response.json()
+        return str(body.get("error_description") or body["error"]["message"])
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return " ".join(response.text().split()) or str(response.reason)
 
 
 def _workspace(workspace: AzureMLWorkspace) -> Workspace:
@@ -89,6 +135,26 @@ def _workspace(workspace: AzureMLWorkspace) -> Workspace:
         return workspace.client().workspaces.get(workspace.workspace_name)
     except Exception as error:
         raise _refusal(error, where) from error
+
+
+def _reach_services(workspace: AzureMLWorkspace, discovery_url: str) -> None:
+    """Asks where the workspace's services are, as the SDK will: it takes a refusal for an answer without addresses."""
+    from azure.core import PipelineClient
+    from azure.core.rest import HttpRequest
+
+    client: PipelineClient[Any, Any] = PipelineClient(base_url=discovery_url)
+    try:
+        with client:
+            client.send_request(HttpRequest("GET", discovery_url)).raise_for_status()
+    except Exception as error:
+        fault = read(error)
+        if fault is None or fault.kind in (Kind.TRANSIENT, Kind.THROTTLED):
+            raise
+        raise Refused(
+            f"The addresses of workspace {workspace.workspace_name}'s services cannot be read at {discovery_url} (HTTP "
+            f"{fault.status}: {fault.message[:SHOWN]}). Check that this machine may reach them (proxy, firewall, private "
+            "endpoint)."
+        ) from error
 
 
 def _reach_registry(workspace: AzureMLWorkspace) -> None:

@@ -6,24 +6,26 @@ checked. When a row, a file or the source is not as it must be, there is no samp
 
 from __future__ import annotations
 
+import json
+from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from time import monotonic
 from typing import Any, cast
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.blocks.system import Secret
-from prefect.context import TaskRunContext
 
 from blocks.azure_ml_workspace import AzureMLWorkspace
-from tasks.artifacts import publish_markdown, publish_table
+from tasks.artifacts import markdown_table, publish_markdown, publish_table
+from tasks.progress import Progress
 from tasks.sampling.parameters import DatasetSampling, SplitOptions
 from tasks.sampling.results import Bucket, SampledDataset, SampledSplit
 from tasks.stage import run_logger, stage
 
 __all__ = ["Bucket", "DatasetSampling", "SampledDataset", "SampledSplit", "SplitOptions", "sample_dataset"]
 
-SHOWN_ROWS = 5
-SHOWN_CHARACTERS = 200
+SHOWN_ROWS = 10
+SHOWN_CHARACTERS = 40
 PROGRESS_SECONDS = 2.0
 """The progress artifact is not moved more often: each move is a call to Prefect's API."""
 
@@ -46,7 +48,7 @@ def sample_dataset(
 
     logger = run_logger()
     logger.info("Sampling %s", params.source)
-    progress = _Progress()
+    progress = _SamplingProgress()
     sampled = sample(
         params, directory, workspace=workspace, hub_token=_hub_token(params.hub_token_block), progress=progress.move
     )
@@ -63,28 +65,23 @@ def sample_dataset(
     return sampled
 
 
-class _Progress:
-    """A progress artifact that moves over the rows of one split after the other; outside a run there is none."""
+class _SamplingProgress:
+    """Moves over the rows of one split after the other."""
 
     def __init__(self) -> None:
-        self._artifact: Any = None
-        if TaskRunContext.get():
-            self._artifact = create_progress_artifact(0.0, key="dataset-sampling", description="Rows sampled")
+        self._progress = Progress("dataset-sampling")
+        self._progress.move(0.0, "Looking for the dataset")
         self._moved = monotonic()
 
     def move(self, split: str, done: int, total: int) -> None:
         """Shows how far `split` is, unless the last move was a moment ago."""
         if monotonic() - self._moved >= PROGRESS_SECONDS:
-            self._update(100.0 * done / total, f"{split}: {done} of {total} rows")
+            self._progress.move(100.0 * done / total, f"{split}: {done} of {total} rows")
+            self._moved = monotonic()
 
     def finish(self) -> None:
         """Shows that all is done."""
-        self._update(100.0, "All splits are sampled")
-
-    def _update(self, percent: float, description: str) -> None:
-        if self._artifact is not None:
-            update_progress_artifact(self._artifact, percent, description=description)
-        self._moved = monotonic()
+        self._progress.move(100.0, "All splits are sampled")
 
 
 def _hub_token(block: str | None) -> str | None:
@@ -98,32 +95,41 @@ def _publish(sampled: SampledDataset) -> None:
 
 
 def _first_rows(path: Path) -> list[dict[str, Any]]:
-    import pandas as pd
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line)["messages"] for line in islice(lines, SHOWN_ROWS)]
+    return [
+        {
+            "messages": len(messages),
+            "characters": sum(len(message["content"]) for message in messages),
+            "begins": _shortened(messages[0]),
+            "ends": _shortened(messages[-1]),
+        }
+        for messages in rows
+    ]
 
-    rows = pd.read_json(path, lines=True, nrows=SHOWN_ROWS, dtype=False, encoding="utf-8")
-    rows["turns"] = rows["messages"].map(len)
-    rows["messages"] = rows["messages"].map(
-        lambda messages: " / ".join(f"{m['role']}: {m['content']}" for m in messages)
-    )
-    return rows.map(lambda value: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value).to_dict("records")
+
+def _shortened(message: dict[str, str]) -> str:
+    return shorten(f"{message['role']}: {message['content']}", SHOWN_CHARACTERS, placeholder=" ...")
 
 
 def _summary(sampled: SampledDataset) -> str:
-    lines = [
-        f"`{sampled.source}` at `{sampled.revision}`, content `{sampled.sha256}`",
-        "",
-        "| purpose | split | rows | of | dropped | bytes | SHA-256 |",
-        "|---|---|---:|---:|---:|---:|---|",
+    files = markdown_table(
+        ("used to", "split", "rows", "of", "dropped", "bytes", "SHA-256"),
+        [
+            (purpose, its.split, its.rows, its.source_rows, its.dropped, its.bytes, f"`{its.sha256[:16]}`")
+            for purpose, its in sampled.splits().items()
+        ],
+    )
+    what = {"Source": f"`{sampled.source}`", "Revision": f"`{sampled.revision[:40]}`", "SHA-256": f"`{sampled.sha256}`"}
+    parts = [
+        markdown_table(("Sample", "written earlier" if sampled.reused else "written by this run"), what.items()),
+        files,
     ]
-    for purpose, its in sampled.splits().items():
-        lines.append(
-            f"| {purpose} | {its.split} | {its.rows} | {its.source_rows} | {its.dropped} | {its.bytes} | `{its.sha256[:16]}` |"
-        )
     for title, bars in (
-        ("Messages of a conversation", sampled.train.turns),
-        ("Characters, up to", sampled.train.characters),
+        ("Messages of a training conversation", sampled.train.turns),
+        ("Characters of a training conversation, up to", sampled.train.characters),
     ):
         top = max((bar.rows for bar in bars), default=1)
-        lines += ["", f"**{title}** (training)", "", "| | rows | |", "|---:|---:|---|"]
-        lines += [f"| {bar.upper} | {bar.rows} | {'█' * max(1, round(24 * bar.rows / top))} |" for bar in bars]
-    return "\n".join(lines)
+        shown = [(bar.upper, bar.rows, "█" * max(1, round(24 * bar.rows / top))) for bar in bars]
+        parts.append(markdown_table((title, "rows", ""), shown))
+    return "\n\n".join(parts)

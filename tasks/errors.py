@@ -66,7 +66,7 @@ _ADVICE: dict[Kind, str] = {
     Kind.QUOTA: "ask for more quota (https://aka.ms/azureml-quota), free some, or choose another SKU",
     Kind.AUTH: "check the credentials block and the identity's roles on the workspace",
     Kind.NOT_FOUND: "check the name, and that the block points at the right workspace",
-    Kind.CONFLICT: "something of that name is being changed or belongs to somebody else",
+    Kind.CONFLICT: "something of that name is being changed or belongs to somebody else; try later, or choose another name",
     Kind.INVALID: "Azure rejects what was asked for; correct the parameters",
     Kind.PERMANENT: "trying again will not help; read the cause",
 }
@@ -137,6 +137,9 @@ _SECRETS = re.compile(
     r"((?:\bsig=|\bBearer\s+|client_secret=|AccountKey=|(?:primary|secondary)Key\"?:\s*\"?))[^\s&\"',;]+", re.IGNORECASE
 )
 
+# What Azure storage appends to every message.
+_STORAGE_TRACE = re.compile(r"\s*\b(RequestId|Time|ErrorCode):\S*")
+
 _TEXT_RULES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)
     for pattern, kind in (
@@ -206,7 +209,7 @@ def _read_azure_core(error: BaseException) -> Fault | None:
         ):
             if isinstance(error, raised_as):
                 kind = meant
-        return Fault(kind, message, status, code, _retry_after(error))
+        return Fault(kind, _STORAGE_TRACE.sub("", message), status, code, _retry_after(error))
     if isinstance(error, core.ServiceRequestError | core.ServiceResponseError | core.IncompleteReadError):
         return Fault(Kind.TRANSIENT, _one_line(error))
     return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from blocks import AzureMLWorkspace
 from tasks.errors import lists_as_missing
-from tasks.naming import RunNames
+from tasks.naming import RUN_TAG, RunNames, run_id_of
 from tasks.states import word
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ def attempts(workspace: AzureMLWorkspace, names: RunNames) -> list[Job]:
         if word(job.status) not in ENDED_BADLY:
             break
     return found
+
+
+def take_over(workspace: AzureMLWorkspace, job: Job, names: RunNames) -> Job:
+    """Makes another run's job this run's, if it still runs: whose tag it carries decides who cancels it in the end."""
+    if run_id_of(job.tags) == names.run_id or word(job.status) in ENDED:
+        return job
+    return workspace.client().jobs.update(str(job.name), tags={RUN_TAG: str(names.run_id)})
 
 
 def studio_url(job: Job) -> str:

@@ -15,6 +15,7 @@ from tasks.artifacts import line_chart, markdown_table, publish_markdown
 from tasks.credentials import WhereAndWho
 from tasks.errors import lists_as_missing
 from tasks.form import Group, at
+from tasks.naming import predecessor
 from tasks.stage import run_logger, stage
 from tasks.tracking import Tracking
 from tasks.waiting import FinishedJob
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LOSS, EVAL_LOSS = "loss", "eval_loss"
 """As transformers' Trainer names them; the component logs them under these names to the pipeline's run."""
+RESUMED_AT = "checkpoint_load_step"
 
 
 class MetricGate(Group):
@@ -77,8 +79,8 @@ def review_metrics(
     """Reads the job's loss and validation loss, compares them with `gate` and the champion among `model_name`'s versions."""
     tracking = Tracking(workspace, where.tracking_uri)
     run_id = _measured_run(tracking, job)
-    loss = tracking.history(run_id, LOSS)
-    evaluations = tracking.history(run_id, EVAL_LOSS)
+    loss = _history(tracking, run_id, LOSS, job.name, job.attempt)
+    evaluations = _history(tracking, run_id, EVAL_LOSS, job.name, job.attempt)
     champion = find_champion(workspace, model_name, other_than_job=job.name)
     before = evaluations[0][1] if len(evaluations) > 1 and evaluations[0][0] == 0 else None
     after = evaluations[-1][1] if evaluations else None
@@ -98,9 +100,37 @@ def review_metrics(
         _shown(after),
         "open" if review.accepted else "closed: " + " ".join(reasons),
     )
-    chart = line_chart({name: line for name, line in ((LOSS, loss), (EVAL_LOSS, evaluations)) if line})
-    publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{markdown_table(review.model_dump())}")
+    chart = line_chart(
+        {name: line for name, line in (("training loss", loss), ("validation loss", evaluations)) if line}
+    )
+    publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{_page(review)}")
     return review
+
+
+def _page(review: MetricReview) -> str:
+    """What was measured against what there was, and the verdict in words."""
+    champion, after = review.champion, review.eval_loss
+    rows = {
+        "Validation loss before training": _shown(review.eval_loss_before),
+        "Validation loss": _shown(after),
+        "Of the model registered last": _shown(champion.eval_loss) if champion else "there is none",
+        "Training loss, last": _shown(review.train_loss),
+        "Steps": review.steps,
+    }
+    compared = [_change(review.eval_loss_before, after, "before training")]
+    if champion is not None:
+        compared.append(_change(champion.eval_loss, after, f"version {champion.version}, which was registered last"))
+    verdict = (
+        "The gate is open: the model goes on." if review.accepted else "The gate is closed: " + " ".join(review.reasons)
+    )
+    table = markdown_table(("Loss in nats a token", ""), rows.items())
+    return "\n\n".join([table, *filter(None, compared), f"**{verdict}**"])
+
+
+def _change(before: float | None, after: float | None, what: str) -> str:
+    if before is None or after is None:
+        return ""
+    return f"The validation loss is {abs(after - before):.4f} {'lower' if after < before else 'higher'} than {what}."
 
 
 def why_closed(gate: MetricGate, before: float | None, after: float | None, champion: Champion | None) -> list[str]:
@@ -156,6 +186,17 @@ def _measured_run(tracking: Tracking, job: FinishedJob) -> str:
         if {LOSS, EVAL_LOSS} & tracking.run(run_id).metrics.keys():
             return run_id
     return job.name
+
+
+def _history(tracking: Tracking, run_id: str, metric: str, job: str, attempt: int) -> list[tuple[int, float]]:
+    """What `job` measured; for one that went on from a checkpoint also what its predecessor measured up to there."""
+    own = tracking.history(run_id, metric)
+    before = predecessor(job, attempt)
+    resumed_at = tracking.run(run_id).metrics.get(RESUMED_AT) if before else None
+    if before is None or resumed_at is None:
+        return own
+    earlier = _history(tracking, before, metric, before, attempt - 1)
+    return [point for point in earlier if point[0] <= resumed_at] + own
 
 
 def _shown(value: float | None) -> str:

@@ -63,6 +63,14 @@ def short(run_id: UUID) -> str:
     return b32encode(run_id.bytes).decode().rstrip("=").lower()
 
 
+def predecessor(job: str, attempt: int) -> str | None:
+    """The job of the same run before `job`, which is its attempt number `attempt`; None before the first."""
+    if attempt == 1:
+        return None
+    base = job.removesuffix(f"-r{attempt}")
+    return base if attempt == 2 else f"{base}-r{attempt - 1}"
+
+
 def run_id_of(tags: dict[str, str] | None) -> UUID | None:
     """The flow run that made the resource with these `tags`; None if no run of this flow did."""
     try:

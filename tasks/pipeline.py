@@ -1,11 +1,13 @@
 """Submits the fine-tuning pipeline.
 
 Promise: for one run there is at most one job that is alive or has completed, whatever is retried, killed or answered
-late. A job that is found is taken over; one that failed gets a numbered successor.
+late. A job that is found is taken over; one that failed gets a numbered successor, which goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +19,21 @@ from tasks.compute import ValidatedCompute
 from tasks.dataset import SampledDataset
 from tasks.errors import Refused, lists_as_missing
 from tasks.form import RESOURCE_NAME, Group, at
-from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url
+from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url, take_over
 from tasks.models import FoundationModel
 from tasks.naming import RunNames, dataset_word
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
 from tasks.sampling.assets import register_data_assets
 from tasks.stage import run_logger, stage
 from tasks.states import word
+from tasks.teardown import cancel_job
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Component, Job, PipelineJob
 
 OUTPUT = "trained_model"
-
+CHECKPOINTS, RESUME = "pytorch_model_folder", "resume_from_checkpoint"
+"""The component's output that holds the checkpoints while it trains, and the input that makes it look for them there."""
 
 _BUILDING = Lock()
 """The SDK's pipeline builder gathers nodes on one stack for the whole process: runs in threads would take each other's."""
@@ -55,7 +59,7 @@ class PipelineChoice(Group):
         None,
         pattern=RESOURCE_NAME,
         title="Experiment",
-        description="Default: chat_completion_<model>.",
+        description="Default: `chat_completion_` and the model's name.",
         json_schema_extra=at(2),
     )
     max_attempts: int = Field(
@@ -125,9 +129,13 @@ def submit_pipeline(
         JobFailed: the run has had as many jobs as it may.
     """
     found = attempts(workspace, names)
-    if found and word(found[-1].status) not in (*ENDED_BADLY, CANCELLING):
+    if found and word(found[-1].status) == CANCELLING:
+        run_logger().info("Job %s is being cancelled: waiting for its end.", found[-1].name)
+        cancel_job(workspace, str(found[-1].name), run_logger())
+        found = attempts(workspace, names)
+    if found and word(found[-1].status) not in ENDED_BADLY:
         run_logger().info("Job %s is there already (%s): taking it over.", found[-1].name, word(found[-1].status))
-        return _describe(found[-1], len(found), adopted=True, parameters=[])
+        return _describe(take_over(workspace, found[-1], names), len(found), adopted=True, parameters=[])
     if len(found) >= choice.max_attempts:
         raise JobFailed(
             f"Job {found[-1].name} ended as {word(found[-1].status)}, and the run may submit no more than {choice.max_attempts} "
@@ -135,14 +143,16 @@ def submit_pipeline(
         )
     component = _component(workspace, choice)
     declared = {name: _declared(spec) for name, spec in component.inputs.items()}
-    parameters = merge(declared, _explicit(training, declared, resuming=bool(found)), model.defaults, DEFAULTS)
+    defaults = DEFAULTS | ({RESUME: True} if RESUME in declared else {})
+    parameters = merge(declared, training.explicit(), model.defaults, defaults)
     publish_table("parameters", "Training parameters and where each is from", [row.model_dump() for row in parameters])
     for row in parameters:
         if not row.passed:
             run_logger().warning("Parameter %s of the model is left out: %s.", row.name, row.note)
     values = {row.name: row.value for row in parameters if row.passed}
     assets = register_data_assets(workspace.client(), data)
-    job = _build(component, declared, values, model, compute, data, assets)
+    checkpoints = _checkpoints(names, component, values, model, compute, data)
+    job = _build(component, declared, values, model, compute, data, assets, checkpoints)
     job.name = names.job(len(found) + 1)
     job.tags = names.tags(
         base_model=model.id,
@@ -153,6 +163,8 @@ def submit_pipeline(
     )
     experiment = choice.experiment or f"chat_completion_{model.name}"
     submitted = workspace.client().jobs.create_or_update(job, experiment_name=experiment)
+    # Azure's answer leaves them out, and the SDK has put the commit into them.
+    submitted.properties = {**job.properties, **(submitted.properties or {})}
     run_logger().info("Submitted job %s (%s): %s", submitted.name, submitted.display_name, studio_url(submitted))
     return _describe(submitted, len(found) + 1, adopted=False, parameters=parameters)
 
@@ -186,12 +198,18 @@ def _number(value: Any) -> float | None:
     return None if value in (None, "") else float(value)
 
 
-def _explicit(training: TrainingParameters, declared: dict[str, DeclaredInput], *, resuming: bool) -> dict[str, Any]:
-    """What somebody decided; a successor also goes on from its predecessor's checkpoint where the component can."""
-    explicit = training.explicit()
-    if resuming and "resume_from_checkpoint" in declared:
-        explicit.setdefault("resume_from_checkpoint", True)
-    return explicit
+def _checkpoints(
+    names: RunNames,
+    component: Component,
+    values: dict[str, Any],
+    model: FoundationModel,
+    compute: ValidatedCompute,
+    data: SampledDataset,
+) -> str:
+    """Where the run's jobs keep their checkpoints: one folder for all attempts, as long as they train the same thing."""
+    trained = [str(component.id), model.id, data.sha256, compute.gpus_per_node, values]
+    fingerprint = sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:12]
+    return f"azureml://datastores/workspaceblobstore/paths/finetune/{names.job(1)}/{fingerprint}"
 
 
 def _build(
@@ -202,12 +220,14 @@ def _build(
     compute: ValidatedCompute,
     data: SampledDataset,
     assets: dict[str, str],
+    checkpoints: str,
 ) -> PipelineJob:
     """The pipeline of the reference notebook: one registry component, its model folder as the job's `trained_model`.
 
-    `assets` has the data asset of each purpose; the split to score is the flow's own.
+    `assets` has the data asset of each purpose; the split to score is the flow's own. `checkpoints` is where the component's
+    folder of checkpoints lies, mounted, so that they outlive the job.
     """
-    from azure.ai.ml import Input
+    from azure.ai.ml import Input, Output
     from azure.ai.ml.dsl import pipeline
 
     files = {f"{purpose}_file_path": asset for purpose, asset in assets.items() if purpose != "score"}
@@ -224,10 +244,15 @@ def _build(
     @pipeline(name=shown)  # type: ignore[call-overload,untyped-decorator]
     def create_pipeline() -> dict[str, Any]:
         chat_completion_pipeline = component(**inputs)  # type: ignore[operator]
-        return {OUTPUT: chat_completion_pipeline.outputs.mlflow_model_folder}
+        outputs = {OUTPUT: chat_completion_pipeline.outputs.mlflow_model_folder}
+        if CHECKPOINTS in component.outputs:
+            outputs[CHECKPOINTS] = chat_completion_pipeline.outputs[CHECKPOINTS]
+        return outputs
 
     with _BUILDING:
         job = create_pipeline()
+    if CHECKPOINTS in component.outputs:
+        job.outputs[CHECKPOINTS] = Output(type="uri_folder", path=checkpoints, mode="rw_mount")
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
-from tasks.artifacts import markdown_table, publish_markdown
+from tasks.artifacts import link, markdown_table, plain, publish_markdown
 from tasks.errors import Refused, lists_as_missing
 from tasks.form import RESOURCE_NAME, Group, at
 from tasks.metrics import MetricReview
-from tasks.naming import RunNames
+from tasks.naming import RUN_TAG, RunNames
 from tasks.pipeline import OUTPUT
 from tasks.stage import run_logger, stage
+from tasks.studio import base_model_page, model_page
 from tasks.waiting import FinishedJob
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Registration(Group):
         None,
         pattern=RESOURCE_NAME,
         title="Model name",
-        description="Default: <base model>-<dataset>, for example Phi-3-mini-4k-instruct-ultrachat-200k.",
+        description="Default: the base model's and the dataset's, for example Phi-3-mini-4k-instruct-ultrachat-200k.",
         json_schema_extra=at(0),
     )
     description: str | None = Field(
@@ -78,10 +79,40 @@ def register_model(
         found = _register(workspace, name, version, description, _lineage(names, job, review), job.name)
     run_logger().info("Registered %s version %s.", found.name, found.version)
     tags = {str(key): str(value) for key, value in (found.tags or {}).items()}
+    registered = RegisteredModel(id=str(found.id), name=str(found.name), version=str(found.version), tags=tags)
     publish_markdown(
-        "model-card", f"{name}, version {version}", f"# {name}\n\n{found.description}\n\n{markdown_table(tags)}"
+        "model-card", f"{name}, version {version}", _card(registered, str(found.description), job.studio_url)
     )
-    return RegisteredModel(id=str(found.id), name=str(found.name), version=str(found.version), tags=tags)
+    return registered
+
+
+def _card(model: RegisteredModel, description: str, studio_url: str) -> str:
+    """The model and where it came from. The tags hold the same, for machines."""
+    tags = model.tags
+    base = "/".join(tags.get("base_model", "unknown").split("/")[-3:])
+    loss = [
+        f"{tags[key]} {when}"
+        for key, when in (("eval_loss_before", "before training"), ("eval_loss", "after"))
+        if key in tags
+    ]
+    rows = {
+        "Model": link(f"{model.name}, version {model.version}", model_page(studio_url, model.name, model.version)),
+        "Base model": link(
+            base.replace("/versions/", ", version "), base_model_page(studio_url, tags.get("base_model", ""))
+        ),
+        "Trained by job": link(tags.get("job", "unknown"), studio_url),
+        "Component": "/".join(tags.get("component", "unknown").split("/")[-3:]).replace("/versions/", ", version "),
+        "Data": f"`{tags.get('data_source', 'unknown')}`",
+        "Data revision": f"`{tags.get('data_revision', 'unknown')[:40]}`",
+        "Data SHA-256": f"`{tags.get('data_sha256', 'unknown')}`",
+        "Flow run": f"`{tags.get(RUN_TAG, 'unknown')}`",
+        "Git commit": f"`{tags['git_commit']}`" if "git_commit" in tags else "unknown: the run was in no git checkout",
+        "Validation loss": ", ".join(loss) or "not measured",
+        "Training loss": tags.get("train_loss", "not measured"),
+    }
+    return (
+        f"# {plain(model.name)}\n\n{plain(description)}\n\n{markdown_table(('Where it came from', ''), rows.items())}"
+    )
 
 
 def require_mlmodel(workspace: AzureMLWorkspace, job: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
-from tasks.artifacts import publish_markdown
+from tasks.artifacts import plain, publish_markdown
 from tasks.endpoint import Deployment
 from tasks.errors import MOST_RETRY_AFTER, RetryPolicy, read, redact
 from tasks.form import Group, at
@@ -212,7 +212,9 @@ def _failed(deployment: Deployment, error: Exception, status: int | None) -> Smo
 def _conversation(answers: list[Answer]) -> str:
     parts = []
     for answer in answers:
-        parts.append(f"**User**: {answer.question}\n\n**Model** ({answer.seconds:.1f} s): {answer.answer}")
+        parts.append(f"**User**: {plain(answer.question)}")
+        parts.append(f"**Model** ({answer.seconds:.1f} s): {plain(answer.answer)}")
         if answer.reference:
-            parts.append(f"*Dataset*: {answer.reference}")
-    return "\n\n".join(parts)
+            parts.append(f"*The dataset's answer*: {plain(answer.reference)}")
+        parts.append("---")
+    return "\n\n".join(parts[:-1])

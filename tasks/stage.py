@@ -19,6 +19,9 @@ from prefect.logging import get_logger, get_run_logger
 
 from tasks.errors import AzureFailure, read
 
+PATIENCE_SECONDS = 180.0
+"""No attempt follows once failing has taken so long: the SDKs have tried again themselves all the while (storage's for 80 s)."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -42,9 +45,10 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        attempt = 0
+        attempt, failing = 0, 0.0
         while True:
             attempt += 1
+            began = time.monotonic()
             try:
                 return function(*args, **kwargs)
             except AzureFailure:
@@ -53,7 +57,10 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
                 fault = read(error)
                 if fault is None:
                     raise
-                if attempt >= fault.policy.attempts:
+                took = time.monotonic() - began
+                # What took longer had got somewhere first: it waited for a deployment, say.
+                failing += took if took < PATIENCE_SECONDS else 0.0
+                if attempt >= fault.policy.attempts or failing > PATIENCE_SECONDS:
                     raise AzureFailure(fault, doing) from error
                 wait = fault.policy.wait(attempt, fault.retry_after)
                 run_logger().warning(

@@ -113,7 +113,9 @@ def _cancel_jobs(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list
 
 @retried
 def _running_jobs(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
-    return [str(job.name) for job in attempts(workspace, names) if word(job.status) not in ENDED]
+    """The run's own: a job that another run has taken over is that one's."""
+    found = [job for job in attempts(workspace, names) if run_id_of(job.tags) == names.run_id]
+    return [str(job.name) for job in found if word(job.status) not in ENDED]
 
 
 @retried

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class RunDetails:
     error: str
     logs: dict[str, str] = field(repr=False)
     """Log files by path; the addresses are signed, hence secret."""
+    seconds: float | None = None
+    """From its start to its end; None before that, and where Azure does not say."""
 
 
 class Tracking:
@@ -88,6 +91,7 @@ class Tracking:
             status=str(details.get("status", "")),
             error=_error_text(error),
             logs={str(path): str(url) for path, url in (details.get("logFiles") or {}).items()},
+            seconds=_seconds(details.get("startTimeUtc"), details.get("endTimeUtc")),
         )
 
     def log(self, url: str) -> str:
@@ -120,6 +124,13 @@ class Tracking:
         credentials = self._workspace.credentials
         bearer = BearerTokenCredentialPolicy(credentials.credential(), credentials.endpoints.management_scope)
         return PipelineClient(base_url=self._host, policies=[HeadersPolicy(), RetryPolicy(), bearer])
+
+
+def _seconds(started: str | None, ended: str | None) -> float | None:
+    try:
+        return (datetime.fromisoformat(str(ended)) - datetime.fromisoformat(str(started))).total_seconds()
+    except (ValueError, TypeError):
+        return None
 
 
 def _value(metric: dict[str, Any]) -> float:

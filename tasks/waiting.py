@@ -17,7 +17,7 @@ from blocks import AzureMLWorkspace
 from tasks.credentials import WhereAndWho
 from tasks.errors import AzureFailure, Fault, Kind, read
 from tasks.failures import explain
-from tasks.jobs import COMPLETED, JobStuck
+from tasks.jobs import COMPLETED, ENDED, JobStuck
 from tasks.pace import Pace
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.stage import run_logger, stage
@@ -73,8 +73,10 @@ def wait_for_pipeline(
             pace.changed()
         if changed or watch.progressed:
             last_change = now
-        if now - last_change > choice.stuck_after_minutes * 60 or now - began > choice.deadline_hours * 3600:
-            raise JobStuck(_stuck_sentence(job, watch, now - began, now - last_change))
+        if now - last_change > choice.stuck_after_minutes * 60:
+            raise JobStuck(_stuck_sentence(job, watch, f"has shown nothing new for {(now - last_change) / 60:.0f} min"))
+        if now - began > choice.deadline_hours * 3600:
+            raise JobStuck(_stuck_sentence(job, watch, f"has not ended in {(now - began) / 3600:.1f} h"))
         if now - own_state_read > OWN_STATE_EVERY_SECONDS:
             own_state_read = now
             _stop_if_cancelled()
@@ -95,11 +97,11 @@ def wait_for_pipeline(
     )
 
 
-def _stuck_sentence(job: SubmittedJob, watch: JobWatch, total: float, silent: float) -> str:
+def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str) -> str:
+    running = ", ".join(step.name for step in watch.leaves if step.status not in ENDED) or "no step"
     return (
-        f"Job {job.name} has been running for {total / 3600:.1f} h and shown nothing new for {silent / 60:.0f} min; its last "
-        f"state is {watch.status}. It is being cancelled. See {job.studio_url}, and raise pipeline.stuck_after_minutes or "
-        "pipeline.deadline_hours if this is how long it takes."
+        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. It is being cancelled. See "
+        f"{job.studio_url}, and raise pipeline.stuck_after_minutes or pipeline.deadline_hours if this is how long it takes."
     )
 
 

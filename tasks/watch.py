@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from tasks.errors import lists_as_missing
-from tasks.jobs import ENDED
+from tasks.artifacts import duration, publish_table
+from tasks.errors import Kind, lists_as_missing, read, redact
+from tasks.jobs import COMPLETED, ENDED
+from tasks.progress import Progress
 from tasks.stage import run_logger
 from tasks.states import word
 from tasks.tracking import Tracking
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 EXPECTED_STEPS = 5
 """Steps of the chat-completion pipeline: a step shows only once it has begun, so progress needs to know."""
 STEPS_EVERY_STEADY_LOOKS = 60
 METRICS_EVERY_STEADY_LOOKS = 2
 SHOWN_METRICS = ("loss", "eval_loss", "epoch")
+TRAINED = "train_runtime"
+"""The Trainer's last metric: the end is near, since only the model has to be saved and converted."""
+STATES = {"FINISHED": COMPLETED, "FAILED": "Failed", "KILLED": "Canceled"}
+"""Ends as MLflow names them."""
 
 
 class Step(BaseModel):
@@ -31,6 +32,8 @@ class Step(BaseModel):
     run_id: str
     name: str
     status: str
+    seconds: float | None = None
+    """How long it ran; None until the job has ended, and where Azure does not say."""
 
 
 @dataclass
@@ -52,7 +55,7 @@ class JobWatch:
     _childless: set[str] = field(default_factory=set)
     _turn: int = 0
     _shown_step: int = -1
-    _artifact: UUID | None = None
+    _progress: Progress = field(default_factory=lambda: Progress("pipeline-steps"))
 
     @property
     def ended(self) -> bool:
@@ -64,28 +67,42 @@ class JobWatch:
         return [step for step in self._steps.values() if step.run_id not in self._parents]
 
     def look(self, *, steady: bool) -> tuple[int, bool]:
-        """Returns how many requests it took, and whether a state changed. `steady`: nothing has happened for a while."""
+        """Returns how many requests it took, and whether a state changed or the training is over. `steady`: nothing has happened
+        for a while."""
         self._turn += 1
         self.progressed = False
         steps_due = self._turn % (STEPS_EVERY_STEADY_LOOKS if steady else 3) == 0
         metrics_due = self._turn % (METRICS_EVERY_STEADY_LOOKS if steady else 4) == 0
         if steps_due:
             return self._look_at_steps()
-        if metrics_due and self._look_at_metrics():
-            return 1, False
+        if metrics_due:
+            trained = TRAINED in self.metrics
+            if self._look_at_metrics():
+                return 1, TRAINED in self.metrics and not trained
         requests, changed = 1 + metrics_due, self._look_at_state()
         if changed:
             more, _ = self._look_at_steps()
             requests += more
+        if self.ended:
+            requests += self._show_durations()
         return requests, changed
 
     def _look_at_state(self) -> bool:
-        status = word(self.workspace.client().jobs.get(self.job).status)
+        status = self._read_state()
         if status == self.status:
             return False
         self.status = status
         run_logger().info("Job %s: %s", self.job, status)
         return True
+
+    def _read_state(self) -> str:
+        try:
+            return word(self.workspace.client().jobs.get(self.job).status)
+        except Exception as error:
+            if not _is_unreadable(error):
+                raise
+            # MLflow knows the state too.
+            return STATES.get(self.tracking.run(self.job).status, "Running")
 
     def _look_at_metrics(self) -> bool:
         """False when the look settles nothing: the run is not known yet, or it has ended and the state must be read."""
@@ -110,7 +127,12 @@ class JobWatch:
         run_logger().info("Training at step %d: %s", step, shown)
 
     def _look_at_steps(self) -> tuple[int, bool]:
-        found, requests = self._below(self.job)
+        try:
+            found, requests = self._below(self.job)
+        except Exception as error:
+            if not _is_unreadable(error):
+                raise
+            found, requests = [], 1
         changed = False
         for step in found:
             known = self._steps.get(step.run_id)
@@ -141,14 +163,30 @@ class JobWatch:
         return found, requests
 
     def _show_progress(self) -> None:
-        if TaskRunContext.get() is None:
-            return
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-
         done = [step for step in self.leaves if step.status in ENDED]
         progress = 100.0 * len(done) / max(EXPECTED_STEPS, len(self.leaves))
         running = ", ".join(step.name for step in self.leaves if step.status not in ENDED) or self.status
-        if self._artifact is None:
-            self._artifact = create_progress_artifact(progress, key="pipeline-steps", description=running)  # type: ignore[assignment]
-        else:
-            update_progress_artifact(self._artifact, progress, description=running)
+        self._progress.move(progress, f"Job {self.job}: {running}")
+
+    def _show_durations(self) -> int:
+        """The steps as a table, each with how long it ran; returns how many requests that took. Only to be looked at: what
+        cannot be read is left out."""
+        self._show_progress()
+        requests = 0
+        for step in self.leaves:
+            requests += 1
+            try:
+                step.seconds = self.tracking.details(step.run_id).seconds
+            except Exception as error:
+                run_logger().warning("How long the steps took cannot be read: %s", redact(str(error)))
+                break
+        took = {step.name: "unknown" if step.seconds is None else duration(step.seconds) for step in self.leaves}
+        rows = [{"step": step.name, "state": step.status, "took": took[step.name]} for step in self.leaves]
+        publish_table("steps", f"Steps of job {self.job}: {self.status}", rows)
+        return requests
+
+
+def _is_unreadable(error: Exception) -> bool:
+    """Whether Azure answered and the SDK could not make anything of it, which happens with sound jobs."""
+    fault = read(error)
+    return fault is not None and fault.kind is Kind.PERMANENT and fault.status is None

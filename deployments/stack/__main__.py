@@ -63,9 +63,9 @@ def up(options: argparse.Namespace) -> int:
   The UI            {stack.url}{f", login: see {stack.login_file}" if login else ""}
   Run it            {stack.url}/deployments, then finetune > manual, Run > Custom run: the form
   In this shell     export PREFECT_API_URL={stack.api}{f' PREFECT_API_AUTH_STRING="$(cat {stack.login_file})"' if login else ""}
-                    prefect deployment run finetune/manual --watch
+                    {Path(sys.executable).parent / "prefect"} deployment run finetune/manual --watch
   Logs              {options.home}
-  Stop it           python -m deployments.stack down{"" if options.home == HOME else f" --home {options.home}"}""")
+  Stop it           {"make down" if options.home == HOME else f"python -m deployments.stack down --home {options.home}"}""")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import subprocess
@@ -37,7 +38,7 @@ def bring_up(stack: Stack, processes: Processes) -> None:
         [sys.executable, "-m", "deployments.stack.contents", *(["--adopt"] if idle else [])],
         given=json.dumps(azure.workspace(stack)),
     )
-    _say("contents", ", ".join(made.splitlines()))
+    _say_made(made.splitlines())
     if idle:
         command = [*PREFECT, "--no-prompt", "worker", "start", "--pool", WORK_POOL, "--name", f"{WORK_POOL}-worker"]
         processes.start("worker", command, stack.worker_environment(azure.environment(stack)), ROOT)
@@ -94,6 +95,21 @@ def _run(stack: Stack, command: Sequence[str], given: str = "") -> str:
     if done.returncode:
         raise StackError(f"`{' '.join(command[1:])}` failed:\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout
+
+
+def _say_made(lines: Sequence[str]) -> None:
+    """Things of one kind on one line, and a remark that several have in common only once."""
+    remarks: dict[str, list[str]] = {}
+    for kind, made in itertools.groupby(lines, lambda line: line.split(" ")[0]):
+        names = []
+        for line in made:
+            name, _, remark = line.removeprefix(kind).strip().partition(" (")
+            names.append(name)
+            if remark:
+                remarks.setdefault(remark.rstrip(")"), []).append(name)
+        _say("made", f"{kind} {', '.join(names)}")
+    for remark, names in remarks.items():
+        _say("", f"{', '.join(names)}: {remark}")
 
 
 def _say(what: str, sentence: str) -> None:

@@ -10,17 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
+from deployments.automate import save_all
 from deployments.stack.layout import BLOCK, WORK_POOL
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-
-AUTOMATIONS = Path(__file__).resolve().parents[1] / "automations"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,8 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     _save_block(json.load(sys.stdin))
     with get_client(sync_client=True) as client:
         _make_work_pool(client)
-        for file in sorted(AUTOMATIONS.glob("*.yaml")):
-            _save_automation(client, yaml.safe_load(file.read_text("utf-8")))
+        print(*save_all(client), sep="\n")
         if adopt:
             _let_unfinished_runs_go_on(client)
 
@@ -56,20 +51,6 @@ def _make_work_pool(client: SyncPrefectClient) -> None:
     except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
     print(f"work pool {WORK_POOL}")
-
-
-def _save_automation(client: SyncPrefectClient, wanted: dict[str, Any]) -> None:
-    """Prefect would make a second one of the same name."""
-    from prefect.events.schemas.automations import AutomationCore
-
-    automation = AutomationCore.model_validate(wanted)
-    known = client.read_automations_by_name(automation.name)
-    if known:
-        # The operator may have paused it in the UI.
-        client.update_automation(known[0].id, automation.model_copy(update={"enabled": known[0].enabled}))
-    else:
-        client.create_automation(automation)
-    print(f"automation {automation.name}")
 
 
 def _let_unfinished_runs_go_on(client: SyncPrefectClient) -> None:

@@ -16,6 +16,7 @@ FILE = "stack.json"
 WORK_POOL = "local"
 BLOCK = "azureml"
 HEARTBEAT_SECONDS = 180  # deployments/automations/crash-zombies.yaml waits for three of them
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _OF_THE_CALLER = ("https_proxy", "http_proxy", "all_proxy")
 
 
@@ -86,7 +87,10 @@ class Stack:
         }
 
     def server_environment(self) -> dict[str, str]:
-        """The server's: it alone has the key that its database's secrets are encrypted with, and knows the login to ask for."""
+        """The server's: it alone has the key that its database's secrets are encrypted with, and knows the login to ask for.
+
+        Its database is the caller's, if `PREFECT_SERVER_DATABASE_CONNECTION_URL` names one, else SQLite in `prefect_home`.
+        """
         own = self.environment()
         key = _once(self.home / "encryption.key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         login = own.get("PREFECT_API_AUTH_STRING")
@@ -94,6 +98,7 @@ class Stack:
             **own,
             "PREFECT_SERVER_ENCRYPTION_KEY": key,
             **({"PREFECT_SERVER_API_AUTH_STRING": login} if login else {}),
+            **{name: os.environ[name] for name in (DATABASE,) if name in os.environ},
         }
 
     def worker_environment(self, azure: dict[str, str]) -> dict[str, str]:

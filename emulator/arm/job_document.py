@@ -73,8 +73,8 @@ class JobDocument:
         outputs = {}
         for name, spec in sent.items():
             kept = run.outputs.get(name) if run.status is Status.COMPLETED else None
-            uri = self._engine.places.output_uri(kept["path"], kept["type"]) if kept else (spec or {}).get("uri")
-            outputs[name] = {**(spec or {}), "uri": uri}
+            made = self._engine.places.output_uri(kept["path"], kept["type"]) if kept else None
+            outputs[name] = {**(spec or {}), "uri": (spec or {}).get("uri") or made}
         return outputs
 
     def _added(self, run: Run) -> dict[str, str]:

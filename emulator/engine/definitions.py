@@ -45,10 +45,19 @@ class Binding:
 
 @dataclass(frozen=True)
 class OutputPort:
-    """A declared output; `uri` is where the user wants it, instead of the default place."""
+    """A declared output; `uri` is where the user wants it, instead of the default place.
+
+    It is mounted, so that what is written is there at once and what an earlier run has left is seen, or else `uploaded` when
+    the step has completed.
+    """
 
     type: str
     uri: str | None = None
+    uploaded: bool = False
+
+    def handed_down(self, type: str) -> OutputPort:
+        """The same place, for the output of `type` that is bound to this one."""
+        return OutputPort(type, self.uri, self.uploaded)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,8 @@ def read_outputs(raw: Any) -> dict[str, OutputPort]:
     for name, spec in mapping(raw, "outputs").items():
         spec = spec if isinstance(spec, dict) else {}
         type = spec.get("jobOutputType") or spec.get("job_output_type") or spec.get("type") or "uri_folder"
-        ports[name] = OutputPort(str(type), _text_or_none(spec.get("uri") or spec.get("path")))
+        uploaded = str(spec.get("mode") or "").lower() == "upload"
+        ports[name] = OutputPort(str(type), _text_or_none(spec.get("uri") or spec.get("path")), uploaded)
     return ports
 
 

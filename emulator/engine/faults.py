@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -27,6 +26,12 @@ StepEffect = StepFailed | StepHang | Preempt
 E = TypeVar("E", StepFailed, StepHang, Preempt)
 AtStart = TypeVar("AtStart", StepFailed, StepHang)
 _effect: TypeAdapter[StepEffect] = TypeAdapter(StepEffect)
+
+
+class TakeAway(Protocol):
+    """Takes a running step's nodes away."""
+
+    async def __call__(self, run_id: str, reason: str, *, requeue: bool) -> bool: ...
 
 
 class StepFaults:
@@ -57,9 +62,9 @@ class StepFaults:
         """The command line of a step's process: `wanted`, or where the step was asked to hang one that does nothing."""
         return NOTHING if self._strikes(StepHang, run) else wanted
 
-    async def take_node(self, run: Run, preempt: Callable[[str, str], Awaitable[bool]]) -> None:
-        """Waits until the step has logged the training step at which its node is to be taken away; then calls `preempt`, with the
-        run's id and a reason. Returns at once where nothing of the kind was asked for, or it has happened."""
+    async def take_node(self, run: Run, preempt: TakeAway) -> None:
+        """Waits until the step has logged the training step at which its node is to be taken away; then calls `preempt`. Returns
+        at once where nothing of the kind was asked for, or it has happened."""
         fault = self._of(Preempt, run)
         if fault is None or self._struck(run) is not None:
             return
@@ -68,7 +73,7 @@ class StepFaults:
             await asyncio.sleep(LOOK_SECONDS)
         if self._struck(run) is None:  # by another step meanwhile
             self._strike(run, Preempt)
-            await preempt(run.id, f"after training step {step}")
+            await preempt(run.id, f"after training step {step}", requeue=fault.requeue)
 
     def _strikes(self, kind: type[AtStart], run: Run) -> AtStart | None:
         """The effect of that kind on this step: the first step that its glob matches, and then no other."""

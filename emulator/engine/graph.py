@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from emulator.engine.definitions import Binding, Command, Graph, Node, Port, require_literal
+from emulator.engine.definitions import Binding, Command, Graph, Node, OutputPort, Port, require_literal
 from emulator.engine.expressions import NodeOutput, ParentInput, ParentOutput
 from emulator.engine.failure import RunCanceled, RunFailed, user_error
 from emulator.engine.inputs import Asset, Inputs, Literal, Value
@@ -134,10 +134,11 @@ class Graphs:
             await self._abandon(run)
             raise
         outputs: Values
-        if isinstance(node.component, Command):
-            outputs = await self._steps.run(run, Step(node.component, values, node.environment))
+        component = _placed(node, scope.graph)
+        if isinstance(component, Command):
+            outputs = await self._steps.run(run, Step(component, values, node.environment))
         else:
-            outputs = await self.nested(Scope(run, node.component, values, run.compute))
+            outputs = await self.nested(Scope(run, component, values, run.compute))
         self._publish(scope, node, outputs)
         return outputs
 
@@ -234,10 +235,23 @@ class Graphs:
             port = scope.graph.outputs[bound.name]
             path, blob = self._places.output(scope.run, bound.name, port.type)
             share(value.path, path)
-            if port.uri is not None:
-                self._places.share_with(value.path, port.uri)
             scope.run.outputs[bound.name] = {"type": port.type, "path": blob}
             self._runs.save(scope.run)
+
+
+def _placed(node: Node, graph: Graph) -> Command | Graph:
+    """The node's component, with its outputs where the graph's outputs are wanted to which they are bound."""
+
+    def port(name: str, declared: OutputPort) -> OutputPort:
+        binding = node.outputs.get(name)
+        if binding is None:
+            return declared
+        bound = binding.reference
+        if isinstance(bound, ParentOutput):
+            return graph.outputs[bound.name].handed_down(declared.type)
+        return replace(declared, uri=binding.text) if bound is None else declared
+
+    return replace(node.component, outputs={name: port(name, it) for name, it in node.component.outputs.items()})
 
 
 def compute_name(text: str) -> str:

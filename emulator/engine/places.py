@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulator.arm.uris import DEFAULT_DATASTORE, Uris, split
 from emulator.blob.containers import Containers
-from emulator.engine.definitions import FILE_TYPES
+from emulator.engine.definitions import FILE_TYPES, OutputPort
 from emulator.engine.failure import user_error
 from emulator.engine.runs import Run
 from emulator.errors import AzureError
@@ -60,13 +60,34 @@ class Places:
         blob = f"azureml/{run.id}/{name}" + (f"/{name}" if type in FILE_TYPES else "")
         return self.output_path(blob), blob
 
-    def make_output(self, run: Run, name: str, type: str) -> Path:
-        """The path of an output, for a step to write: a folder that exists and is empty, or a file whose folder does."""
-        path, _ = self.output(run, name, type)
-        folder = path.parent if type in FILE_TYPES else path
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def make_output(self, run: Run, name: str, port: OutputPort) -> Path:
+        """The path of an output, for a step to write: a folder that exists, or a file whose folder does. What an earlier attempt
+        of the step has written is still there, and at a place of the user's also what another job has.
+
+        Raises:
+            RunFailed: the user's URI is of no datastore.
+        """
+        mounted = port.uri is not None and not port.uploaded
+        path = self._wanted(str(port.uri)) if mounted else self.output(run, name, port.type)[0]
+        (path.parent if port.type in FILE_TYPES else path).mkdir(parents=True, exist_ok=True)
         return path
+
+    def keep_output(self, run: Run, name: str, port: OutputPort) -> str | None:
+        """Makes what a step has written the run's output, and puts it where the user wants it too; returns its blob path, None
+        when nothing was written.
+
+        Raises:
+            RunFailed: the user's URI is of no datastore.
+        """
+        path, blob = self.output(run, name, port.type)
+        wanted = None if port.uri is None else self._wanted(port.uri)
+        if wanted is not None and not port.uploaded and wanted.exists():
+            share(wanted, path)
+        if not path.exists():
+            return None
+        if wanted is not None and port.uploaded:
+            share(path, wanted)
+        return blob
 
     def output_path(self, blob: str) -> Path:
         """The path of an output's blob path."""
@@ -94,18 +115,13 @@ class Places:
             return self._locate(container, blob, uri)
         return None
 
-    def share_with(self, source: Path, uri: str) -> None:
-        """Puts an output where the user wants it too.
-
-        Raises:
-            RunFailed: the URI is of no datastore.
-        """
-        target = self.datastore_path(uri)
-        if target is None:
+    def _wanted(self, uri: str) -> Path:
+        path = self.datastore_path(uri)
+        if path is None:
             raise user_error(
                 f"An output can't be written to {uri[:200]}; use azureml://datastores/{DEFAULT_DATASTORE}/paths/..."
             )
-        share(source, target)
+        return path
 
     def _locate(self, container: str, blob: str, uri: str) -> Path:
         try:

@@ -29,6 +29,11 @@ ARTIFACT_FOLDERS = ("outputs", "logs")  # Azure ML keeps what a job writes there
 WORK = "work"  # the scratch folder, which is the process's working directory
 ERROR = "error.json"
 MARK = "repeated"
+# Azure's own text: https://github.com/MicrosoftDocs/azure-docs/issues/66288
+PREEMPTION = (
+    "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted. Check if the run has failed or restarted. "
+    "Reason: Received pre-emption warning signal"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Steps:
         self._environment = environment
         self._faults = faults
         self._processes: dict[str, StepProcess] = {}
-        self._preempted: set[str] = set()
+        self._preempted: dict[str, bool] = {}
         self.stopping = False
 
     async def run(self, run: Run, step: Step) -> dict[str, Value]:
@@ -94,15 +99,16 @@ class Steps:
             )
         return self._ended(run)
 
-    async def preempt(self, run_id: str, reason: str = "") -> bool:
-        """Takes a running step's nodes away; it goes back to the queue and starts again in the same scratch folder. False when
-        it does not run. The step's log says so, with the reason."""
+    async def preempt(self, run_id: str, reason: str = "", *, requeue: bool = True) -> bool:
+        """Takes a running step's nodes away; it goes back to the queue and starts again in the same scratch folder, or fails with
+        Azure's words. False when it does not run. The step's log says so, with the reason."""
         process = self._processes.get(run_id)
         if process is None:
             return False
-        self._preempted.add(run_id)
+        self._preempted[run_id] = requeue
         sentence = " ".join(filter(None, ["The node was preempted", reason]))
-        ExecutionLog(self._places.log(run_id, STEP_LOG)).state(f"{sentence}; the step goes back to the queue.")
+        then = "goes back to the queue" if requeue else "ends"
+        ExecutionLog(self._places.log(run_id, STEP_LOG)).state(f"{sentence}; the step {then}.")
         await process.stop()
         return True
 
@@ -148,10 +154,9 @@ class Steps:
                 log.error("step %s could not be preempted as asked", run.id, exc_info=problem)
             repeater.look(to_the_end=True)
             del self._processes[run.id]
-        preempted = run.id in self._preempted
-        self._preempted.discard(run.id)
-        if preempted and exit_code != 0:
-            raise Preempted
+        requeue = self._preempted.pop(run.id, None)
+        if requeue is not None and exit_code != 0:
+            raise Preempted if requeue else user_error(PREEMPTION)
         if exit_code != 0:
             raise _failure(exit_code, folder, log_file)
         self._runs.enter(run, Status.FINALIZING)
@@ -166,7 +171,7 @@ class Steps:
         if not work.exists():
             await self._bring_code(command.code, work, self._places.artifacts(run.id))
         (folder / ERROR).unlink(missing_ok=True)
-        outputs = {name: str(self._places.make_output(run, name, port.type)) for name, port in command.outputs.items()}
+        outputs = {name: str(self._places.make_output(run, name, port)) for name, port in command.outputs.items()}
         inputs = {
             name: str(value.path) if isinstance(value, Asset) else value.text for name, value in step.inputs.items()
         }
@@ -204,11 +209,8 @@ class Steps:
 
     def _keep_outputs(self, run: Run, step: Step) -> None:
         for name, port in step.command.outputs.items():
-            path, blob = self._places.output(run, name, port.type)
-            if path.exists():
+            if (blob := self._places.keep_output(run, name, port)) is not None:
                 run.outputs[name] = {"type": port.type, "path": blob}
-                if port.uri is not None:
-                    self._places.share_with(path, port.uri)
 
     def _ended(self, run: Run) -> dict[str, Value]:
         if run.status is Status.FAILED and run.error is not None:

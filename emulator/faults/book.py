@@ -83,9 +83,15 @@ class Faults:
             rule = Rule.model_validate(document["rule"])
             if not _matches(rule, method, host, path, operation, comp):
                 continue
-            document["seen"] += 1
-            if hit is None and _hits(rule, document):
-                document["hits"] += 1
+            counts = [document]
+            if rule.match.each_path:
+                paths = document.setdefault("paths", {})
+                counts.append(paths.setdefault(f"{method} {host}{path}?{comp}", {"seen": 0, "hits": 0}))
+            for count in counts:
+                count["seen"] += 1
+            if hit is None and _hits(rule, document["seen"], counts[-1]):
+                for count in counts:
+                    count["hits"] += 1
                 hit = Hit(document["id"], rule.effect)
                 log.warning("rule %s (%s) hit %s %s%s", hit.rule, hit.effect.kind, method, host, path)
             self._store.put(TYPE, document["id"], document)
@@ -103,9 +109,10 @@ def _matches(rule: Rule, method: str, host: str, path: str, operation: str, comp
     )
 
 
-def _hits(rule: Rule, document: Document) -> bool:
-    match, seen = rule.match, document["seen"]
-    if seen < match.nth or (match.times and document["hits"] >= match.times):
+def _hits(rule: Rule, seen: int, counted: Document) -> bool:
+    """Whether the call, the rule's number `seen`, is hit; `counted`: the calls seen and hit that count with it."""
+    match = rule.match
+    if counted["seen"] < match.nth or (match.times and counted["hits"] >= match.times):
         return False
     return match.probability >= 1 or random.Random(f"{rule.seed}:{seen}").random() < match.probability
 

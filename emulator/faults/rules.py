@@ -25,6 +25,7 @@ class Match(_Strict):
     operation: str = Field("*", max_length=200, description="glob over Azure's action, as in */workspaces/jobs/write")
     nth: int = Field(1, ge=1, description="the first call to hit")
     times: int = Field(1, ge=0, description="how many calls to hit; 0 for ever")
+    each_path: bool = Field(False, description="count the calls of each method and path by themselves")
     probability: float = Field(1.0, gt=0, le=1, description="share of those calls, decided by the seed")
 
 
@@ -82,10 +83,12 @@ class StepHang(_Strict):
 
 
 class Preempt(_Strict):
-    """The node that trains is taken away once the training has logged this step; the job's step goes back to the queue."""
+    """The node that trains is taken away once the training has logged this step. The job fails with Azure's PreemptionError, as
+    pipelines do; or its step goes back to the queue, as Azure's documentation has it."""
 
     kind: Literal["preempt"]
     step: int = Field(ge=0, description="training step")
+    requeue: bool = Field(False, description="the step goes back to the queue instead of failing")
 
 
 class DeploymentNeverReady(_Strict):

@@ -11,17 +11,14 @@ import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from prefect.testing.utilities import prefect_test_harness
-
-from blocks import AzureMLWorkspace
-from tests.chaos import report, seen
-from tests.chaos.matrix import Cell, Outcome, matrix
-from tests.chaos.site import Site
-from tests.emulated import pointed_at, running_emulator
-from tests.flows.conftest import BLOCK, write_conversations
+from tests.chaos import report, seen, version
+from tests.chaos.calls import distinct
+from tests.chaos.matrix import Outcome, cells, packed
+from tests.chaos.shards import shards
 
 DELAYS = {"quick": 2.0, "full": 15.0}
 """Seconds that a late answer takes."""
+LOGS = seen.SEEN.parent / "chaos"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,53 +26,55 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--slice", choices=DELAYS, default="full", help="quick: once-only faults, short delays")
     parser.add_argument(
-        "--only", default="*", metavar="GLOB", help="only cells whose line matches, as in '*PUT*answer lost'"
+        "--only", default="*", metavar="GLOB", help="only cells whose line matches, as in '*PUT*answer lost*'"
     )
-    parser.add_argument("--resume", action="store_true", help="skip what earlier commands on this version found green")
-    parser.add_argument("--minutes", type=float, default=1e6, help="stop after the cell that is running by then")
+    parser.add_argument("--resume", action="store_true", help="skip what earlier commands on this source found green")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no further run after so many minutes")
+    parser.add_argument("--shards", type=int, default=4, help="runs side by side, each with an emulator of its own")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     logging.getLogger("azure").setLevel(logging.ERROR)
-    delay, version = DELAYS[options.slice], report.version()
+    delay, source, began = DELAYS[options.slice], version.source(), time.monotonic()
     if not options.resume:
         seen.SEEN.unlink(missing_ok=True)
-    before = {outcome.cell: outcome for outcome in seen.kept(version)}
-    until = time.monotonic() + options.minutes * 60
+    green = {outcome.cell for outcome in seen.kept(source) if not outcome.wrong}
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-") as folder,
+        shards(options.shards, Path(folder), LOGS, delay) as running,
+    ):
+        print(
+            f"{options.shards} shards, whose logs are in {LOGS}, make a run of each kind without faults first.",
+            flush=True,
+        )
+        records = running.records()
+        matrix = cells(
+            distinct(*(adopting for _, adopting in records)),
+            distinct(*(training for training, _ in records)),
+            lasting=options.slice == "full",
+        )
+        wanted = [cell for cell in matrix if fnmatchcase(str(cell), options.only) and cell not in green]
+        packs, told = packed(wanted), []
+        print(f"{len(matrix)} cells; {len(wanted)} to be seen, in {len(packs)} runs.", flush=True)
 
-    def told(outcome: Outcome) -> None:
-        seen.keep(outcome, version)
-        print(report.line(outcome.cell, outcome), flush=True)
-        if time.monotonic() > until:
-            raise _OutOfTime
+        def tell(outcome: Outcome) -> None:
+            told.append(outcome)
+            seen.keep(outcome, source)
+            print(f"{len(told):5d}/{len(wanted)} {report.line(outcome)}", flush=True)
 
-    def wanted(cell: Cell) -> bool:
-        return fnmatchcase(str(cell), options.only) and not (cell in before and not before[cell].ended.wrong)
-
-    whole = (options.slice, options.only) == ("full", "*")
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        scratch = Path(folder)
-        with running_emulator(scratch / "state") as emulator, pointed_at(emulator), prefect_test_harness(120):
-            here = emulator.installation
-            workspace = AzureMLWorkspace(
-                subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
-            )
-            workspace.save(BLOCK, overwrite=True)
-            site = Site(emulator, workspace, write_conversations(scratch / "conversations"))
-            try:
-                matrix(site, delay, wanted, told, lasting=options.slice == "full")
-            except _OutOfTime:
-                whole = False
-    outcomes = list(seen.kept(version))
-    report.write(outcomes, delay, whole=whole)
-    print(report.table(outcomes))
-    red = sum(bool(outcome.ended.wrong) for outcome in outcomes)
-    print(f"{len(outcomes) - red} green, {red} red; see {report.PAGE}")
-    return 1 if red or not outcomes else 0
-
-
-class _OutOfTime(Exception):
-    """The minutes given are over."""
+        running.run(packs, tell, began + options.minutes * 60)
+    outcomes = [outcome for outcome in seen.kept(source) if outcome.cell in matrix]
+    whole = options.slice == "full"
+    tested = f"{version.commit()}, source {source}"
+    page = report.page(report.Tested(tested, outcomes, len(matrix) if whole else None, delay))
+    report.PAGE.write_text(page, encoding="utf-8")
+    red = [outcome for outcome in outcomes if outcome.wrong]
+    for outcome in red:
+        print(report.line(outcome))
+    minutes = (time.monotonic() - began) / 60
+    print(f"{len(outcomes) - len(red)} green, {len(red)} red, {minutes:.0f} min; see {report.PAGE}")
+    return 1 if red or len(outcomes) < len(matrix) else 0
 
 
 if __name__ == "__main__":
+    # The shards inherit it. A run's warnings say how it got over a fault.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     sys.exit(main())

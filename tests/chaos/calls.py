@@ -11,7 +11,11 @@ from typing import Any
 Record = Sequence[Mapping[str, Any]]
 
 MOST_OCCASIONS = 12
-"""What a run asks more often than this it polls: then the first two occasions and a middle one stand for the rest."""
+"""What a run asks more often than this it polls."""
+OF_A_POLL = (1, 2, 5)
+"""The occasions of a poll that stand for the rest; how many there are depends on how fast the machine is."""
+
+GUID = 36  # characters
 
 # What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many
 # question marks, so that the glob of an endpoint does not also match the deployments under it.
@@ -51,9 +55,9 @@ class Call:
         return {"method": self.method, "path": self.path, "comp": self.comp, "nth": self.nth}
 
     def __str__(self) -> str:
-        shown = re.sub(r"\?{6,}", "{}", self.path)
+        shown = re.sub(r"\?{6,}", lambda name: "{id}" if len(name[0]) == GUID else "{}", self.path)
         shown = re.sub(
-            r"/subscriptions/\{\}(/resourceGroups/[^/]+)?/providers/Microsoft\.MachineLearningServices", "", shown
+            r"/subscriptions/\{id\}(/resourceGroups/[^/]+)?/providers/Microsoft\.MachineLearningServices", "", shown
         )
         query = f"?comp={self.comp}" if self.comp else ""
         return f"{self.method} {shown}{query}" + (f" ({self.nth})" if self.nth > 1 else "")
@@ -73,41 +77,44 @@ def occasions(record: Record) -> list[Call]:
 
 
 def distinct(*records: Record) -> list[Call]:
-    """The calls that happen in all of the records, with all occasions of each but of what is polled."""
+    """The calls that happen in all of the records, with all occasions of each."""
     first, *others = [occasions(record) for record in records]
     common = set(first).intersection(*others)
-    return thinned(call for call in first if call in common)
+    return [call for call in first if call in common]
 
 
 def thinned(calls: Iterable[Call]) -> list[Call]:
-    """`calls` without the many occasions of what is polled."""
+    """`calls` without most of the occasions of what is polled."""
     calls = list(calls)
-    count = {call.key: sum(other.key == call.key for other in calls) for call in calls}
-    return [
-        call
-        for call in calls
-        if count[call.key] <= MOST_OCCASIONS or call.nth in (1, 2, count[call.key] // 2)
-    ]
+    most = _most(calls)
+    return [call for call in calls if most[call.key] <= MOST_OCCASIONS or call.nth in OF_A_POLL]
 
 
 def beyond(calls: Sequence[Call], known: Sequence[Call]) -> list[Call]:
-    """Those of `calls` that are not in `known` already: all that `known` has not at all, the writes that it has less often,
-    and of the reads that it has less often the first two and a middle one."""
-    times = {call.key: max(other.nth for other in known if other.key == call.key) for call in known}
-    most = {call.key: max(other.nth for other in calls if other.key == call.key) for call in calls}
+    """What a run that makes `calls` does more than one that makes `known`: calls that the other does not make at all,
+    further writes, and of the reads that are made more often those that stand for a poll."""
+    times, most = _most(known), _most(calls)
 
     def is_new(call: Call) -> bool:
-        if call.writes or call.key not in times:
-            return call.nth > times.get(call.key, 0)
-        return most[call.key] > times[call.key] and call.nth in (1, 2, most[call.key] // 2)
+        known_times = times.get(call.key, 0)
+        if call.writes or not known_times:
+            return call.nth > known_times
+        return most[call.key] > known_times and call.nth in OF_A_POLL
 
-    return [call for call in calls if is_new(call)]
+    return thinned(call for call in calls if is_new(call))
 
 
-def once_and_last(calls: Sequence[Call]) -> list[Call]:
-    """All writes; of each read its first and its last occasion."""
-    most = {call.key: max(other.nth for other in calls if other.key == call.key) for call in calls}
+def from_first_and_last(calls: Sequence[Call]) -> list[Call]:
+    """All writes; of each read its first occasion and its last."""
+    most = _most(calls)
     return [call for call in calls if call.writes or call.nth in (1, most[call.key])]
+
+
+def _most(calls: Sequence[Call]) -> dict[tuple[str, str, str], int]:
+    most: dict[tuple[str, str, str], int] = {}
+    for call in calls:
+        most[call.key] = max(call.nth, most.get(call.key, 0))
+    return most
 
 
 def generalised(path: str) -> str:

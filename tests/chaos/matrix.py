@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.calls import Call
-from tests.chaos.site import Ended, Site
+from tests.chaos.calls import OF_A_POLL, Call, beyond, from_first_and_last, thinned
+from tests.chaos.site import Site
 
-PACK = 6
-"""So many calls are hit in one run. A run that is not as it must be is taken apart: each of its calls gets its own."""
+PACK = 12
+"""At most so many calls are hit in one run. A run that is not as it must be is taken apart: each of its calls gets its own."""
 LASTING = "lasting "
 
 
-def effects(delay: float) -> dict[str, dict[str, Any]]:
+def once_effects(delay: float) -> dict[str, dict[str, Any]]:
     """What can go wrong once with a call, by name; `delay` in seconds."""
     return {
         "429": {"kind": "status", "status": 429, "code": "TooManyRequests", "retry_after": 1},
@@ -41,8 +41,13 @@ class Cell:
     trains: bool
     """Whether the run trained; otherwise it took over a finished job."""
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the fault goes on for ever."""
+        return self.effect.startswith(LASTING)
+
     def __str__(self) -> str:
-        return f"{self.call} x {self.effect}"
+        return f"{self.call} x {self.effect}" + (" (training)" if self.trains else "")
 
 
 @dataclass(frozen=True)
@@ -50,47 +55,87 @@ class Outcome:
     """What became of a cell."""
 
     cell: Cell
-    ended: Ended
+    wrong: str
+    """Empty if everything is as it must be."""
+    message: str
+    """The run's last words."""
+    seconds: float
+    """Of the run."""
     shared_with: int
     """How many other calls were hit in the same run."""
 
 
-def matrix(
-    site: Site, delay: float, wanted: Callable[[Cell], bool], told: Callable[[Outcome], None], *, lasting: bool
-) -> None:
-    """Runs every cell that is wanted, and tells of each; `lasting`: also faults that last.
-
-    A call that also happens in a run which takes over a job is hit there; the others need a run that trains.
-    """
-    adopting = site.adopting_calls()
-    known = {(call.method, call.path) for call in adopting}
-    training = [call for call in site.training_calls if (call.method, call.path) not in known]
-    for trains, calls in ((False, adopting), (True, training)):
-        for name, effect in effects(delay).items():
-            cells = [Cell(call, name, trains) for call in calls]
-            for pack in packed([cell for cell in cells if wanted(cell)]):
-                for outcome in _hit(site, pack, effect):
-                    told(outcome)
-    for name, effect in LASTING_EFFECTS.items() if lasting else ():
-        for trains, calls in ((False, adopting), (True, training)):
-            for call in calls:
-                cell = Cell(call, name, trains)
-                if wanted(cell):
-                    told(Outcome(cell, site.lasting(call, effect, trains=trains), 0))
+Pack = tuple[Cell, ...]
+"""Cells that are hit in one run: of one effect, and of one kind of run."""
 
 
-def packed(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Packs of at most `PACK`. Neighbours go into different ones: they belong to one stage, and would hide each other."""
-    packs = -(-len(cells) // PACK)
-    for first in range(packs):
-        yield list(cells[first::packs])
+def cells(adopting: Sequence[Call], training: Sequence[Call], *, lasting: bool) -> list[Cell]:
+    """All cells, by the calls of a run that takes over a finished job and of one that trains; `lasting`: also faults that
+    last. A call that happens in both is hit in the former, which is quicker; what a training run does more, in a training
+    run."""
+    more, adopting = beyond(training, adopting), thinned(adopting)
+    found = [
+        Cell(call, effect, trains)
+        for effect in once_effects(0)
+        for trains, calls in ((False, adopting), (True, more))
+        for call in calls
+    ]
+    if lasting:
+        found += [
+            Cell(call, effect, trains)
+            for effect in LASTING_EFFECTS
+            for trains, calls in (
+                (False, from_first_and_last(adopting)),
+                (True, [call for call in more if call.nth == 1 or (call.nth == OF_A_POLL[-1] and not call.writes)]),
+            )
+            for call in calls
+        ]
+    return found
 
 
-def _hit(site: Site, pack: list[Cell], effect: dict[str, Any]) -> Iterator[Outcome]:
-    trains = pack[0].trains
-    ended = site.once([(cell.call, effect) for cell in pack], trains=trains)
-    if not ended.wrong or len(pack) == 1:
-        yield from (Outcome(cell, ended, len(pack) - 1) for cell in pack)
+def packed(wanted: Iterable[Cell]) -> list[Pack]:
+    """Packs, the slowest first. A fault that lasts has a run to itself."""
+    alike: dict[tuple[str, bool], list[Cell]] = {}
+    packs: list[Pack] = []
+    for cell in wanted:
+        if cell.lasts:
+            packs.append((cell,))
+        else:
+            alike.setdefault((cell.effect, cell.trains), []).append(cell)
+    for group in alike.values():
+        packs += _spread(group)
+    return sorted(
+        packs,
+        key=lambda pack: (pack[0].effect == "delay", pack[0].effect == LASTING + "503", pack[0].trains),
+        reverse=True,
+    )
+
+
+def _spread(group: Sequence[Cell]) -> list[Pack]:
+    """Packs of at most `PACK`, none with two occasions of one call, since trying again after the first would be the second.
+    Neighbours go into different ones: they belong to one stage, and would hide each other."""
+    most = max(sum(other.call.key == cell.call.key for other in group) for cell in group)
+    packs: list[list[Cell]] = [[] for _ in range(max(most, -(-len(group) // PACK)))]
+    turn = 0
+    for cell in group:
+        free = [pack for pack in packs if all(other.call.key != cell.call.key for other in pack)]
+        free.sort(key=lambda pack: (len(pack) >= PACK, (packs.index(pack) - turn) % len(packs)))
+        free[0].append(cell)
+        turn = (packs.index(free[0]) + 1) % len(packs)
+    return [tuple(pack) for pack in packs if pack]
+
+
+def run_pack(site: Site, pack: Pack, delay: float) -> Iterator[Outcome]:
+    """Runs a pack, and again one by one if it is not as it must be."""
+    first, effects = pack[0], once_effects(delay) | LASTING_EFFECTS
+    if first.lasts:
+        ended = site.lasting(first.call, effects[first.effect], trains=first.trains)
+    else:
+        ended = site.once([(cell.call, effects[cell.effect]) for cell in pack], trains=first.trains)
+    if ended.wrong and len(pack) > 1:
+        print(f"Not as it must be, hence taken apart: {ended.wrong}; {ended.message}")
+        for cell in pack:
+            yield from run_pack(site, (cell,), delay)
         return
     for cell in pack:
-        yield Outcome(cell, site.once([(cell.call, effect)], trains=trains), 0)
+        yield Outcome(cell, ended.wrong, ended.message, ended.seconds, len(pack) - 1)

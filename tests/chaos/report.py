@@ -2,101 +2,161 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tests.chaos.matrix import LASTING, PACK, Cell, Outcome
+from tests.chaos import verdict
+from tests.chaos.calls import MOST_OCCASIONS, OF_A_POLL, Call
+from tests.chaos.matrix import PACK, Cell, Outcome
 from tests.chaos.site import BOUND_SECONDS
 from tests.emulated import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
+SHOWN = 400
+"""Characters of a run's last words."""
+
 HEAD = """\
 # What happens when Azure fails
 
-Written by `make chaos` from what it saw, on {version}, {day}{part}. The Azure calls are those in the emulator's record of two
-runs without faults: one that trains, and one that takes over a finished job. Every call is hit by every fault, on its first
-occasion:
+{summary}
 
-* **Once** (429 with Retry-After 1, 500, 503, connection reset before the call took effect, answer lost after it did, {delay:g} s
-  delay). The run must end Completed with one job, one model version, no endpoint and no running job left.
-* **Lasting** (403, 503). The run must end Failed within {bound} s, naming the stage, and leave nothing that the reaper does not
-  release once Azure is well. A run that can do without the call may complete.
+Written by `make chaos` from what it saw: {tested}, {day}. How the flow survives the death of its own
+processes is in [reliability-deaths.md](reliability-deaths.md).
 
-{runs}
+## In short
+
+{effects}
+
+* **Once**: the fault hits one occasion of one call. The run must end Completed with exactly one job, one model version, no
+  endpoint and no running job.
+* **Lasting**: the call goes wrong from that occasion on, for as long as the run lasts. The run must end Failed within {bound} s;
+  its message must name the stage and say what is the matter and what to do; it must not have doubled anything; what it could
+  not release it must say, and the reaper must release it once Azure is well. A run may complete without a call only if the
+  call is listed below.
+
+## What was hit
+
+The Azure calls are those in the emulator's own record of runs without faults: runs that train, and runs that take over a finished
+job. All occasions of each call are hit, so that the second PUT of an endpoint, which gives it its traffic, is a cell of its own.
+What is asked more than {most} times is polled: its occasions {polls} stand for the rest. What a training run has in common
+with one that takes over a job is hit in the latter. Faults that last begin at each write, and at the first and the last
+occasion of each read; in training runs, at the first occasion of each call, and of what is polled at occasion {last_poll} too.
+
+Up to {pack} calls were hit by the same fault in one run, never two occasions of one call; {shared} of the {once} cells of
+faults that happen once were seen so. A run that was not as it must be was taken apart, and each of its calls hit alone.
 """
 
 
-def write(outcomes: Sequence[Outcome], delay: float, *, whole: bool) -> None:
-    """Writes the page; `whole`: the command went through all of the matrix."""
-    PAGE.write_text(page(outcomes, version(), delay, whole=whole), encoding="utf-8")
+@dataclass(frozen=True)
+class Tested:
+    """What the page is about."""
+
+    version: str
+    """In words."""
+    outcomes: Sequence[Outcome]
+    planned: int | None
+    """How many cells the whole matrix has; None if that is not known."""
+    delay: float
+    """Seconds."""
 
 
-def page(outcomes: Sequence[Outcome], on: str, delay: float, *, whole: bool) -> str:
+def page(tested: Tested) -> str:
     """The page's text."""
-    red = [outcome for outcome in outcomes if outcome.ended.wrong]
-    trained = sum(outcome.cell.trains for outcome in outcomes)
-    shared = sum(outcome.shared_with > 0 for outcome in outcomes)
-    runs = (
-        f"**{len(outcomes) - len(red)} of {len(outcomes)} cells are as they must be.** {trained} cells were seen in runs that "
-        f"trained, {len(outcomes) - trained} in runs that took over a finished job. {shared} faults shared their run with "
-        f"others (up to {PACK} calls hit in one run, by the same fault); a run that was not as it must be was taken apart and "
-        "each of its calls hit alone."
-    )
-    day = f"{datetime.now(UTC):%d %B %Y}"
-    part = "" if whole else "; **a part of the matrix, not all of it**"
-    text = HEAD.format(version=on, day=day, part=part, delay=delay, bound=BOUND_SECONDS, runs=runs)
-    if red:
+    outcomes = sorted(tested.outcomes, key=lambda outcome: outcome.cell.trains)
+    once = [outcome for outcome in outcomes if not outcome.cell.lasts]
+    lasting = [outcome for outcome in outcomes if outcome.cell.lasts]
+    text = HEAD.format(
+        summary=_summary(tested), tested=tested.version, day=f"{datetime.now(UTC):%d %B %Y}",
+        effects=_by_effect(tested), bound=BOUND_SECONDS, most=MOST_OCCASIONS, polls=", ".join(map(str, OF_A_POLL)), last_poll=OF_A_POLL[-1],
+        pack=PACK, shared=sum(outcome.shared_with > 0 for outcome in once), once=len(once),
+    )  # fmt: skip
+    if red := [outcome for outcome in outcomes if outcome.wrong]:
         text += "\n## Not as it must be\n\n"
-        text += "".join(f"* `{outcome.cell}`: {outcome.ended.wrong}. {_short(outcome)}\n" for outcome in red)
-    once = [outcome for outcome in outcomes if not outcome.cell.effect.startswith(LASTING)]
-    lasting = [outcome for outcome in outcomes if outcome.cell.effect.startswith(LASTING)]
-    if once:
-        text += "\n## Once\n\nSeconds of the run, or what was wrong. *t*: the run trained.\n\n" + table(once)
+        text += "".join(f"* `{outcome.cell}`: {outcome.wrong}. {_short(outcome)}\n" for outcome in red)
     if lasting:
-        text += "\n## Lasting\n\nSeconds until the run was over; *c*: it completed without the call.\n\n" + table(
-            lasting
-        )
-        text += "\n## What the runs said under lasting faults\n\n"
-        text += "".join(f"* `{outcome.cell}`: {_short(outcome)}\n" for outcome in lasting)
+        text += "\n## Faults that last\n\nHow the run ended: the stage it named and the seconds it took.\n\n"
+        text += _table(lasting, by=str, shown=_end)
+        text += "\n### What a run can do without\n\n"
+        text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
+        text += "\n### What the runs said\n\n" + _said(lasting)
+    if once:
+        text += "\n## Faults that happen once\n\nHow many of the call's occasions are as they must be.\n\n"
+        text += _table(once, by=_without_occasion, shown=_share)
     return text
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
-    """A Markdown table: a line for each call, a column for each fault."""
-    by_cell = {(outcome.cell.call, outcome.cell.effect): outcome for outcome in outcomes}
-    calls = list(dict.fromkeys(call for call, _ in by_cell))
-    names = list(dict.fromkeys(effect for _, effect in by_cell))
-    lines = [f"| call | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for call in calls:
-        found = (by_cell.get((call, name)) for name in names)
-        lines.append(f"| `{call}` | {' | '.join('' if one is None else mark(one) for one in found)} |")
+def line(outcome: Outcome) -> str:
+    """A line of progress."""
+    shown = f"{'RED  ' if outcome.wrong else 'green'} {outcome.seconds:6.1f} s  {outcome.cell}"
+    return shown + (f": {outcome.wrong}; {_short(outcome)}" if outcome.wrong else "")
+
+
+def _summary(tested: Tested) -> str:
+    seen, red = len(tested.outcomes), sum(bool(outcome.wrong) for outcome in tested.outcomes)
+    if tested.planned is not None and seen >= tested.planned:
+        return f"**{seen - red} of {seen} cells are as they must be; this is the whole matrix.**"
+    of = "" if tested.planned is None else f" of {tested.planned}"
+    return f"**{seen - red} of {seen} cells are as they must be. This is a part of the matrix: {seen}{of} cells were run.**"
+
+
+def _by_effect(tested: Tested) -> str:
+    lines = ["| fault | cells | as they must be |", "|---|---|---|"]
+    for effect in dict.fromkeys(outcome.cell.effect for outcome in tested.outcomes):
+        those = [outcome for outcome in tested.outcomes if outcome.cell.effect == effect]
+        named = {"429": "429 with Retry-After, once", "delay": f"answer {tested.delay:g} s late, once"}.get(
+            effect, effect if those[0].cell.lasts else f"{effect}, once"
+        )
+        lines.append(f"| {named} | {len(those)} | {sum(not outcome.wrong for outcome in those)} |")
+    return "\n".join(lines)
+
+
+def _table(outcomes: Sequence[Outcome], *, by: Callable[[Call], str], shown: Callable[[Sequence[Outcome]], str]) -> str:
+    """A Markdown table: a line for each call as `by` names it, a column for each fault."""
+    rows: dict[str, dict[str, list[Outcome]]] = {}
+    for outcome in outcomes:
+        name = by(outcome.cell.call) + ("` *t*" if outcome.cell.trains else "`")
+        rows.setdefault(name, {}).setdefault(outcome.cell.effect, []).append(outcome)
+    effects = list(dict.fromkeys(outcome.cell.effect for outcome in outcomes))
+    lines = [f"| call (*t*: in a run that trained) | {' | '.join(effects)} |", "|---" * (len(effects) + 1) + "|"]
+    lines += [
+        f"| `{name} | {' | '.join(shown(found.get(effect, [])) for effect in effects)} |"
+        for name, found in rows.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
-def mark(outcome: Outcome) -> str:
-    """A cell in as few characters as will do."""
-    if outcome.ended.wrong:
-        return "**red**"
-    completed = outcome.cell.effect.startswith(LASTING) and outcome.ended.message.startswith("Completed")
-    return f"{outcome.ended.seconds:.0f}" + (" c" if completed else "") + (" t" if outcome.cell.trains else "")
+def _share(outcomes: Sequence[Outcome]) -> str:
+    good = sum(not outcome.wrong for outcome in outcomes)
+    text = f"{good} of {len(outcomes)}" if outcomes else ""
+    return text if good == len(outcomes) else f"**{text}**"
 
 
-def line(cell: Cell, outcome: Outcome) -> str:
-    """A line of progress."""
-    return f"{'RED  ' if outcome.ended.wrong else 'green'} {outcome.ended.seconds:6.1f} s  {cell}" + (
-        f": {outcome.ended.wrong}; {_short(outcome)}" if outcome.ended.wrong else ""
+def _end(outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(
+        "**red**" if outcome.wrong else f"{verdict.stage_of(outcome.message) or 'completed'} {outcome.seconds:.0f}"
+        for outcome in outcomes
     )
 
 
-def version() -> str:
-    """The project's version: its commit, and whether files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+def _said(outcomes: Sequence[Outcome]) -> str:
+    """The last words of the runs that failed, each once, with the calls under which they were said."""
+    calls: dict[str, list[Cell]] = {}
+    for outcome in outcomes:
+        if verdict.stage_of(outcome.message):
+            calls.setdefault(_short(outcome), []).append(outcome.cell)
+    return "".join(
+        f"* {said}\n" + "".join(f"  * `{cell}`\n" for cell in cells) for said, cells in sorted(calls.items())
     )
-    return f"commit {done.stdout.strip()}" if done.returncode == 0 else "no commit"
 
 
 def _short(outcome: Outcome) -> str:
-    said = " ".join(outcome.ended.message.split())
-    return said if len(said) <= 400 else said[:400] + " ..."
+    """Its last words in one line, without what differs from run to run."""
+    said = re.sub(r"ft-[a-z2-7]{26}", "ft-...", " ".join(outcome.message.split()))
+    said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "{id}", said)
+    return said if len(said) <= SHOWN else said[:SHOWN] + " ..."
+
+
+def _without_occasion(call: Call) -> str:
+    return str(call).partition(" (")[0]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.chaos.calls import Call
 from tests.chaos.matrix import Cell, Outcome
-from tests.chaos.site import Ended
 from tests.emulated import ROOT
 
 SEEN = ROOT / ".cache" / "chaos.jsonl"
@@ -27,7 +26,8 @@ def kept(version: str, file: Path = SEEN) -> Iterator[Outcome]:
     found: dict[Cell, Outcome] = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         row = json.loads(line)
-        if row["version"] == version:
-            cell = Cell(Call(**row["cell"]["call"]), row["cell"]["effect"], row["cell"]["trains"])
-            found[cell] = Outcome(cell, Ended(**row["ended"]), row["shared_with"])
+        if row.pop("version") == version:
+            cell = row.pop("cell")
+            cell = Cell(Call(**cell["call"]), cell["effect"], cell["trains"])
+            found[cell] = Outcome(cell, **row)
     yield from found.values()

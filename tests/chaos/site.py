@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from azure.core.exceptions import ResourceNotFoundError
 from prefect import State
+from prefect.testing.utilities import prefect_test_harness
 
 from blocks import AzureMLWorkspace
 from flows.reap import reap
-from tests.chaos.calls import Call, distinct
-from tests.emulated import Emulator
+from tests.chaos import verdict
+from tests.chaos.calls import Call, Record
+from tests.emulated import Emulator, pointed_at, running_emulator
+from tests.flows.conftest import BLOCK, write_conversations
 from tests.flows.test_finetune import endpoints, run, running_jobs
 
 BOUND_SECONDS = 300
 """A run under a lasting fault has failed by then."""
+HANGS_AFTER_SECONDS = 1200
+"""A run that goes on for longer than this is ended."""
 
 
 @dataclass(frozen=True)
@@ -32,68 +39,83 @@ class Ended:
     seconds: float
 
 
+class Hangs(BaseException):
+    """The run does not end. Not an Exception: the flow must not take it for a failing stage."""
+
+
 class Site:
     """An emulator with a saved block, a sample of conversations, and one finished job that runs can adopt."""
 
     def __init__(self, emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path) -> None:
         self._emulator, self._workspace, self._conversations = emulator, workspace, conversations
-        state, calls = self._recorded(trains=True)
-        self._trained: str = state.result().job.name
-        self.training_calls = calls
-        """The calls of a run that trains."""
+        first = self._under({}, trains=True)
+        self.trained = self._as_if_nothing_had_been(first, trains=True)
+        """How the run ended that trained the job. Faults may have been in force."""
+        self.training_record = first.record
+        assert first.state is not None and first.state.is_completed(), f"the run that trains: {self.trained}"
+        self._job: str = first.state.result().job.name
 
-    def adopting_calls(self) -> list[Call]:
+    def adopting_record(self) -> Record:
         """The calls of a run that takes over the finished job; it runs one."""
-        return self._recorded(trains=False)[1]
+        done = self._under({}, trains=False)
+        ended = self._as_if_nothing_had_been(done, trains=False)
+        assert not ended.wrong, f"a run without faults: {ended}"
+        return done.record
 
     def once(self, faults: Sequence[tuple[Call, dict[str, Any]]], *, trains: bool) -> Ended:
         """One run in which each of `faults` happens once: it must complete as if there were none."""
-        jobs = self._jobs()
-        model, began = f"chaos-{uuid4().hex[:8]}", time.monotonic()
-        wrong: list[str] = []
-        try:
-            with ExitStack() as rules:
-                for call, effect in faults:
-                    rules.enter_context(self._emulator.fault({**call.match, "times": 1}, effect))
-                state = self._run(model, trains=trains)
-        except AssertionError as never_met:
-            # The run is over all the same, and what it left counts.
-            return Ended(str(never_met), "", time.monotonic() - began)
-        seconds = time.monotonic() - began
-        if state.name != "Completed":
-            wrong.append(f"ended {state.name}")
-        if (submitted := len(self._jobs() - jobs)) != trains:
-            wrong.append(f"submitted {submitted} jobs")
-        if (versions := len(list(self._workspace.client().models.list(name=model)))) != 1:
-            wrong.append(f"registered {versions} versions")
-        return Ended("; ".join(wrong + self._left()), str(state.message), seconds)
+        done = self._under({(call, 1): effect for call, effect in faults}, trains=trains)
+        return self._as_if_nothing_had_been(done, trains=trains)
 
     def lasting(self, call: Call, effect: dict[str, Any], *, trains: bool) -> Ended:
-        """One run during all of which `call` goes wrong: it must fail in time and in words, and leave nothing that the
-        reaper does not find once Azure is well; or get by without the call, and complete."""
+        """One run during which `call` goes wrong from its occasion on: it must fail in time and in words, double nothing,
+        and leave nothing but what it says, which the reaper releases once Azure is well. A run that can do without the
+        call may complete, as if there were no fault."""
+        done = self._under({(call, 0): effect}, trains=trains)
+        wrong = list(done.wrong)
+        if done.state is not None and done.state.name == "Completed":
+            wrong += [] if verdict.may_do_without(call) else ["completed, though it cannot do without the call"]
+            wrong += done.unlike(jobs=int(trains), versions=1)
+        elif done.state is not None:
+            wrong += [] if done.state.name == "Failed" else [f"ended {done.state.name}"]
+            wrong += verdict.faults_of(done.message)
+            wrong += [f"submitted {done.jobs} jobs"] if done.jobs > trains else []
+            wrong += [f"registered {done.versions} versions"] if done.versions > 1 else []
+        if left := self._left():
+            wrong += [] if verdict.UNRELEASED in done.message else [f"it does not say that it {one}" for one in left]
+            reap(grace_minutes=0, ttl_hours=0)
+            wrong += [f"the reaper {one}" for one in self._left()]
+        if done.seconds > BOUND_SECONDS:
+            wrong.append(f"took {done.seconds:.0f} s")
+        return Ended("; ".join(wrong), done.message, done.seconds)
+
+    def _as_if_nothing_had_been(self, done: _Run, *, trains: bool) -> Ended:
+        wrong = list(done.wrong)
+        if done.state is not None:
+            wrong += [] if done.state.name == "Completed" else [f"ended {done.state.name}"]
+            wrong += done.unlike(jobs=int(trains), versions=1)
+        return Ended("; ".join(wrong + self._left()), done.message, done.seconds)
+
+    def _under(self, faults: dict[tuple[Call, int], dict[str, Any]], *, trains: bool) -> _Run:
+        """One run under `faults`, by call and how often (0: for ever)."""
+        jobs, model = self._jobs(), f"chaos-{uuid4().hex[:8]}"
+        done = _Run()
+        self._emulator.ask("DELETE", "/calls")
         began = time.monotonic()
         try:
-            with self._emulator.fault({**call.match, "times": 0}, effect):
-                state = self._run(f"chaos-{uuid4().hex[:8]}", trains=trains)
-                seconds = time.monotonic() - began
+            with ExitStack() as rules:
+                for (call, times), effect in faults.items():
+                    rules.enter_context(self._emulator.fault({**call.match, "times": times}, effect))
+                with _ended_after(HANGS_AFTER_SECONDS):
+                    done.state = self._run(model, trains=trains)
         except AssertionError as never_met:
-            return Ended(str(never_met), "", time.monotonic() - began)
-        wrong: list[str] = []
-        if state.is_failed() and "Stage " not in str(state.message):
-            wrong.append("the message names no stage")
-        if not state.is_failed() and state.name != "Completed":
-            wrong.append(f"ended {state.name}")
-        if seconds > BOUND_SECONDS:
-            wrong.append(f"took {seconds:.0f} s")
-        if self._left():
-            reap(grace_minutes=0, ttl_hours=0)
-        return Ended("; ".join(wrong + self._left()), f"{state.name}: {state.message}", seconds)
-
-    def _recorded(self, *, trains: bool) -> tuple[State[Any], list[Call]]:
-        self._emulator.ask("DELETE", "/calls")
-        state = self._run(f"chaos-{uuid4().hex[:8]}", trains=trains)
-        assert state.is_completed(), f"a run without faults: {state.message}"
-        return state, distinct(self._emulator.ask("GET", "/calls"))
+            done.wrong.append(str(never_met))
+        except Hangs:
+            done.wrong.append(f"did not end in {HANGS_AFTER_SECONDS} s")
+        done.seconds = time.monotonic() - began
+        done.record = self._emulator.ask("GET", "/calls")
+        done.jobs, done.versions = len(self._jobs() - jobs), self._versions(model)
+        return done
 
     def _run(self, model: str, *, trains: bool) -> State[Any]:
         """Every run has a cluster of its own, and a training run has data of its own, so that it creates and uploads what
@@ -103,7 +125,7 @@ class Site:
         if trains:
             more["dataset"] = {"source": str(self._conversations), "percent": 90, "seed": int(own, 16) % 2**31}
         else:
-            more["job_key"] = self._trained
+            more["job_key"] = self._job
         # The defaults are for real outages; here nothing is learned from waiting one out.
         more["pipeline"] = {"tolerate_errors_minutes": 0.5}
         more["scoring"] = {"max_new_tokens": 4, "rows": 2, "retry_budget_seconds": 30}
@@ -112,6 +134,62 @@ class Site:
     def _jobs(self) -> set[str]:
         return {str(job.name) for job in self._workspace.client().jobs.list() if job is not None}
 
+    def _versions(self, model: str) -> int:
+        try:
+            return len(list(self._workspace.client().models.list(name=model)))
+        except ResourceNotFoundError:
+            return 0
+
     def _left(self) -> list[str]:
         left = [f"left endpoint {name}" for name in endpoints(self._workspace)]
         return left + [f"left job {name} running" for name in running_jobs(self._workspace)]
+
+
+@dataclass
+class _Run:
+    """One run: its final state (None if it had to be ended), what it made, and what is the matter with the run itself."""
+
+    state: State[Any] | None = None
+    jobs: int = 0
+    versions: int = 0
+    seconds: float = 0.0
+    record: Record = ()
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def message(self) -> str:
+        """Its last words."""
+        return "" if self.state is None else str(self.state.message)
+
+    def unlike(self, *, jobs: int, versions: int) -> list[str]:
+        """How what it made differs from what it had to make."""
+        found = [] if self.jobs == jobs else [f"submitted {self.jobs} jobs"]
+        return found + ([] if self.versions == versions else [f"registered {self.versions} versions"])
+
+
+@contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    """A site of its own, with its own emulator and Prefect server, over an empty `folder`."""
+    with running_emulator(folder / "state") as emulator, pointed_at(emulator), prefect_test_harness(300):
+        here = emulator.installation
+        workspace = AzureMLWorkspace(
+            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
+        )
+        workspace.save(BLOCK, overwrite=True)
+        yield Site(emulator, workspace, write_conversations(folder / "conversations"))
+
+
+@contextmanager
+def _ended_after(seconds: int) -> Iterator[None]:
+    """Raises `Hangs` in the main thread if the block takes longer."""
+
+    def ring(*_: Any) -> None:
+        raise Hangs
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,14 +1,26 @@
 """The operator's stack on ports and folders of its own, one for the session: to bring one up takes half a minute."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from deployments.stack.layout import Stack
-from tests.deployments.operated import Operator
-from tests.emulated import free_port
+from deployments.stack.layout import ROOT, Stack
+from tests.deployments.operated import SECRET_BLOCK, SMALL, Operator
+from tests.emulated import Emulator, free_port
+
+SAVE_BLOCK = f"""
+import json, sys
+from blocks import AzureCredentials, AzureMLWorkspace
+given = json.load(sys.stdin)
+AzureCredentials(auth="service_principal", **given["who"]).save("{SECRET_BLOCK}", overwrite=True)
+where = {{**given["where"], "credentials": AzureCredentials.load("{SECRET_BLOCK}")}}
+AzureMLWorkspace(**where).save("{SECRET_BLOCK}", overwrite=True)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +51,38 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                     json.dumps({"prompt": question, "messages": messages, "prompt_id": f"{split}-{number}"}) + "\n"
                 )
     return {"source": str(folder), "percent": 100}
+
+
+@pytest.fixture(scope="session")
+def azure(operator: Operator) -> Emulator:
+    """The stack's emulator."""
+    return Emulator(operator.stack.emulator_state, operator.stack.emulator_port)
+
+
+@pytest.fixture(scope="session")
+def main_run(operator: Operator, azure: Emulator, dataset: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """The main job through the worker, watched to its end. It signs in with a secret that a block holds; its endpoint stays."""
+    here = azure.installation
+    who = {
+        "tenant_id": here.tenant_id,
+        "client_id": here.principals[0].client_id,
+        "client_secret": here.principals[0].secret,
+    }
+    where = {
+        "subscription_id": here.subscription_id,
+        "resource_group": here.resource_group,
+        "workspace_name": here.workspace,
+    }
+    saved = subprocess.run(
+        [sys.executable, "-c", SAVE_BLOCK],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": operator.stack.api, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
+        input=json.dumps({"who": who, "where": where}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert saved.returncode == 0, saved.stderr
+    kept = {"policy": "keep_on_success"}
+    options = ("--watch", "--watch-interval", "1")
+    return operator.run_deployment(*options, workspace=SECRET_BLOCK, dataset=dataset, teardown=kept, **SMALL)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SMALL: dict[str, Any] = {
     "scoring": {"max_new_tokens": 4, "rows": 1},
 }
 """A run of seconds."""
+SECRET_BLOCK = "with-a-secret"
 OF_MANUAL = {"deployments": {"name": {"any_": ["manual"]}}}
 
 
@@ -50,13 +52,23 @@ class Operator:
         given = [f"-p={name}={json.dumps(value)}" for name, value in parameters.items()]
         return self.run("prefect", "deployment", "run", "finetune/manual", *options, *given)
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """POSTs to Prefect's API."""
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        """Calls Prefect's API; None where it has nothing to answer."""
+        sent = None if method == "GET" else json.dumps(body or {}).encode()
         request = urllib.request.Request(
-            f"{self.stack.api}{path}", json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
+            f"{self.stack.api}{path}", sent, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.load(answer)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for wait in (1.0, 2.0, 4.0, 8.0, None):
+            try:
+                with opener.open(request, timeout=60) as answer:
+                    return json.loads(answer.read() or "null")
+            except urllib.error.HTTPError as error:
+                # SQLite was locked for too long; Prefect's own client asks again, too.
+                if error.code != 503 or wait is None:
+                    raise
+                time.sleep(wait)
+        return None
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs out of the stack's folders."""

@@ -1,16 +1,16 @@
 """`prefect.yaml` and the automations, read as Prefect reads them: what they name is there, and what they pass is taken."""
 
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from deployments.stack.contents import AUTOMATIONS
-from deployments.stack.layout import BLOCK, HEARTBEAT_SECONDS, ROOT, WORK_POOL
+from deployments.automate import AUTOMATIONS, read
+from deployments.stack.layout import HEARTBEAT_SECONDS, ROOT, WORK_POOL
 from flows.finetune import finetune
 from flows.reap import reap
 
@@ -42,7 +42,8 @@ def test_each_parameter_is_one_that_the_flow_takes(name: str) -> None:
 def test_each_deployment_refuses_wrong_parameters_and_runs_where_the_stack_works(name: str) -> None:
     assert DEPLOYMENTS[name]["enforce_parameter_schema"] is True
     assert DEPLOYMENTS[name]["work_pool"]["name"] == WORK_POOL
-    assert DEPLOYMENTS[name]["parameters"]["workspace"] == BLOCK
+    # The build step `block` names it; tests/scale deploys and reads what became of it.
+    assert DEPLOYMENTS[name]["parameters"]["workspace"] == "{{ block.stdout }}"
 
 
 @pytest.mark.parametrize("name", ["nightly", "reaper"])
@@ -64,7 +65,7 @@ def test_the_reaper_hears_of_every_bad_end_of_the_flow() -> None:
 
 @pytest.mark.parametrize("file", AUTOMATION_FILES, ids=lambda file: file.stem)
 def test_each_automation_is_one_and_is_named_as_its_file(file: Any) -> None:
-    assert AutomationCore.model_validate(yaml.safe_load(file.read_text("utf-8"))).name == file.stem
+    assert read(file, recipient=uuid4()).name == file.stem
 
 
 def test_a_run_is_given_up_after_three_missed_heartbeats() -> None:

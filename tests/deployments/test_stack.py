@@ -1,5 +1,6 @@
 """The operator's stack: up, a run through the worker, up again, down."""
 
+import subprocess
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from deployments.stack import azure
 from deployments.stack.layout import Stack
 from deployments.stack.processes import Processes
-from tests.deployments.operated import OF_MANUAL, SMALL, Operator, until
+from tests.deployments.operated import OF_MANUAL, SECRET_BLOCK, SMALL, Operator, until
 from tests.emulated import Emulator, free_port
 
 
@@ -27,6 +28,11 @@ def test_up_twice_changes_nothing(operator: Operator) -> None:
     assert before.keys() == {"emulator", "server", "worker"}
     assert Processes(operator.stack.home).running() == before
     assert sorted(automation["name"] for automation in operator.ask("/automations/filter")) == [
+        "alert-crashed",
+        "alert-failed",
+        "alert-late",
+        "alert-rejected",
+        "alert-skipped-night",
         "crash-zombies",
         "reap-after-a-bad-end",
     ]
@@ -36,6 +42,18 @@ def test_up_twice_changes_nothing(operator: Operator) -> None:
         "reaper",
     ]
     assert [pool["name"] for pool in operator.ask("/work_pools/filter")] == ["local"]
+
+
+def test_the_schedules_make_the_runs_to_come(operator: Operator) -> None:
+    scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+
+    def to_come(name: str) -> list[str]:
+        of_deployment = {"deployments": {"name": {"any_": [name]}}}
+        return [run["expected_start_time"] for run in operator.ask("/flow_runs/filter", {**scheduled, **of_deployment})]
+
+    until(lambda: bool(to_come("nightly") and to_come("reaper")))
+    assert {time[11:16] for time in to_come("nightly")} == {"02:00"}
+    assert {time[14:16] for time in to_come("reaper")} == {"17"}
 
 
 def test_a_stack_that_runs_cannot_be_moved_to_another_port(operator: Operator) -> None:
@@ -65,12 +83,12 @@ def test_wrong_parameters_are_refused_before_there_is_a_run(
     assert operator.ask("/flow_runs/count", runs) == before
 
 
-def test_the_main_job_runs_through_the_worker_to_its_end(operator: Operator, dataset: dict[str, Any]) -> None:
-    done = operator.run_deployment("--watch", "--watch-interval", "1", dataset=dataset, **SMALL)
-    assert done.returncode == 0, done.stdout + done.stderr
-    [run] = operator.ask("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}})
-    assert run["state_name"] == "Completed"
-    assert run["parameters"]["workspace"] == "azureml"
+def test_the_main_job_runs_through_the_worker_to_its_end(
+    operator: Operator, main_run: subprocess.CompletedProcess[str]
+) -> None:
+    assert main_run.returncode == 0, main_run.stdout + main_run.stderr
+    runs = operator.ask("/flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["Completed"]}}}, **OF_MANUAL})
+    [run] = [run for run in runs if run["parameters"]["workspace"] == SECRET_BLOCK]
     assert "validation loss" in run["state"]["message"]
 
 

@@ -40,6 +40,8 @@ def test_every_field_has_a_title_a_description_and_a_place(group: str) -> None:
     fields = groups()[group]["properties"]
     assert all(field.get("title") and field.get("description") for field in fields.values())
     assert sorted(field["position"] for field in fields.values()) == list(range(len(fields)))
+    # The form takes what is in angle brackets for HTML and leaves it out.
+    assert not any("<" in field["description"] for field in fields.values())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from base64 import b64decode
 from xml.etree import ElementTree
 
-from tasks.artifacts import line_chart, markdown_table
+from tasks.artifacts import duration, line_chart, markdown_table, plain
 
 
 def test_a_chart_is_an_svg_with_a_line_for_each_series() -> None:
@@ -19,4 +19,17 @@ def test_one_point_is_a_chart_and_none_is_not() -> None:
 
 
 def test_a_cell_cannot_break_the_table() -> None:
-    assert "a\\|b c" in markdown_table({"key": "a|b\nc"})
+    assert "a\\|b c" in markdown_table(("name", "value"), [("key", "a|b\nc")])
+
+
+def test_what_others_wrote_is_neither_link_nor_picture() -> None:
+    assert plain("![x](http://a) <b>") == r"\!\[x\](http://a) \<b\>"
+
+
+def test_a_duration_is_told_in_the_unit_that_is_read_most_easily() -> None:
+    assert [duration(seconds) for seconds in (0.44, 59.9, 296, 11_520)] == [
+        "0.4 s",
+        "59.9 s",
+        "4 min 56 s",
+        "3 h 12 min",
+    ]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from blocks import AzureCredentials, AzureMLWorkspace
+from tasks import credentials
 from tasks.credentials import resolve_credentials
-from tasks.errors import Refused
+from tasks.errors import Kind, Refused, read
 from tests.emulated import Emulator
 
 
@@ -73,3 +74,40 @@ def test_who_may_only_read_is_told_which_role_is_missing(workspace: AzureMLWorks
     block = with_fields(workspace, credentials=service_principal(emulator, "reader"))
     with pytest.raises(Refused, match="AzureML Data Scientist"):
         resolve_credentials.fn(block)
+
+
+def test_a_sign_in_service_that_cannot_be_reached_is_not_taken_for_a_tenant_that_does_not_exist(
+    workspace: AzureMLWorkspace, emulator: Emulator
+) -> None:
+    block = with_fields(workspace, credentials=service_principal(emulator))
+    blocked = {"kind": "status", "status": 403, "code": "Forbidden", "message": "Blocked by the proxy."}
+    with (
+        emulator.fault({"path": "login.microsoftonline.com/*/openid-configuration", "times": 0}, blocked),
+        pytest.raises(Refused, match=r"HTTP 403: .*Blocked by the proxy.*Check that this machine may reach") as refused,
+    ):
+        resolve_credentials.fn(block)
+    assert "does not exist" not in str(refused.value)
+
+
+def test_a_sign_in_service_that_is_down_is_not_the_credentials_fault(
+    workspace: AzureMLWorkspace, emulator: Emulator
+) -> None:
+    block = with_fields(workspace, credentials=service_principal(emulator))
+    down = {"kind": "status", "status": 503, "code": "ServiceUnavailable"}
+    with (
+        emulator.fault({"path": "login.microsoftonline.com/*/token", "times": 0}, down),
+        pytest.raises(ConnectionError, match="The sign-in service does not work") as raised,
+    ):
+        credentials._token(block)
+    fault = read(raised.value)
+    assert fault is not None
+    assert fault.kind is Kind.TRANSIENT
+
+
+def test_a_refusal_to_tell_the_services_addresses_is_named(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
+    blocked = {"kind": "status", "status": 403, "code": "Forbidden", "message": "Blocked by the proxy."}
+    with (
+        emulator.fault({"path": "*.api.azureml.ms/discovery", "times": 0}, blocked),
+        pytest.raises(Refused, match=r"services cannot be read .*HTTP 403: .*Blocked by the proxy"),
+    ):
+        resolve_credentials.fn(workspace)

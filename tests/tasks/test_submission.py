@@ -1,15 +1,22 @@
 """One job per run, whatever happens to the answer."""
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
+from azure.ai.ml.exceptions import JobParsingError
 
 from blocks import AzureMLWorkspace
 from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
-from tasks.jobs import JobFailed, find_job
+from tasks.errors import AzureFailure
+from tasks.jobs import CANCELLING, JobFailed, find_job
 from tasks.models import FoundationModel, ModelChoice, find_foundation_model
 from tasks.naming import RunNames, run_id_of
 from tasks.parameters import TrainingParameters
@@ -20,6 +27,7 @@ from tasks.sampling.sample import sample
 from tasks.states import word
 from tasks.teardown import release
 from tests.emulated import Emulator, command_line
+from tests.emulator.jobs.test_refusals import put, step
 from tests.tasks.dataset.made import dataset
 
 
@@ -52,18 +60,45 @@ class Submitter:
         slow = training or TrainingParameters(num_train_epochs=500)
         return submit_pipeline.fn(self.workspace, self.names, *self._made_from, slow, choice or PipelineChoice())
 
+    def status(self, attempt: int = 1) -> str:
+        job = find_job(self.workspace, self.names.job(attempt))
+        return word(job.status) if job else ""
+
+    def wait(self, *statuses: str) -> None:
+        """Until the first job's status is one of them."""
+        until(lambda: self.status() in statuses)
+
     def jobs(self) -> list[str]:
         readable = [job for job in self.workspace.client().jobs.list() if job is not None]
         return sorted(str(job.name) for job in readable if run_id_of(job.tags) == self.names.run_id)
 
 
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
 @pytest.fixture
-def run(
+def another(
     workspace: AzureMLWorkspace, model: FoundationModel, compute: ValidatedCompute, data: SampledDataset
-) -> Iterator[Submitter]:
-    submitter = Submitter(workspace, model, compute, data)
-    yield submitter
-    release(workspace, submitter.names.run_id)
+) -> Iterator[Callable[[], Submitter]]:
+    """Makes runs; what they have submitted is cancelled afterwards."""
+    made: list[Submitter] = []
+
+    def make() -> Submitter:
+        made.append(Submitter(workspace, model, compute, data))
+        return made[-1]
+
+    yield make
+    for submitter in made:
+        release(workspace, submitter.names.run_id, submitter.names.job_key)
+
+
+@pytest.fixture
+def run(another: Callable[[], Submitter]) -> Submitter:
+    return another()
 
 
 @pytest.fixture
@@ -129,12 +164,115 @@ def test_what_was_asked_for_reaches_azure(run: Submitter, model: FoundationModel
 
 
 def test_a_sample_that_has_not_changed_is_uploaded_once(
-    run: Submitter, emulator: Emulator, data: SampledDataset
+    run: Submitter, another: Callable[[], Submitter], emulator: Emulator, data: SampledDataset
 ) -> None:
     run.submit()
     before = emulator.log.count("/train_sft.jsonl 201")
-    again = Submitter(run.workspace, *run._made_from)
-    again.submit()
-    release(run.workspace, again.names.run_id)
+    another().submit()
     assert emulator.log.count("/train_sft.jsonl 201") == before
     assert Path(data.train.path).exists()
+
+
+QUICK = TrainingParameters(max_steps=1, evaluation_strategy="disable")
+
+
+def test_a_job_whose_steps_are_queued_is_taken_over(run: Submitter, another: Callable[[], Submitter]) -> None:
+    another().submit()
+    client = run.workspace.client()
+    job = run.submit().name
+
+    def queued() -> bool:
+        children = [str(child.name) for child in client.jobs.list(parent_job_name=job)]
+        return "Queued" in [step.status for child in children for step in client.jobs.list(parent_job_name=child)]
+
+    until(queued)
+    again = run.submit()
+    assert (again.name, again.adopted) == (run.names.job(1), True)
+    assert run.jobs() == [run.names.job(1)]
+
+
+def test_a_completed_job_is_taken_over(run: Submitter) -> None:
+    run.submit(training=QUICK)
+    run.wait("Completed")
+    again = run.submit()
+    assert (again.name, again.adopted) == (run.names.job(1), True)
+    assert run.jobs() == [run.names.job(1)]
+
+
+def test_a_failed_job_gets_a_successor_and_only_one(run: Submitter, fault: object) -> None:
+    fault({"kind": "step_failed"})  # type: ignore[operator]
+    run.submit(training=QUICK)
+    run.wait("Failed")
+    successor, again = run.submit(), run.submit()
+    assert (successor.name, successor.adopted) == (run.names.job(2), False)
+    assert (again.name, again.adopted) == (run.names.job(2), True)
+    assert run.jobs() == [run.names.job(1), run.names.job(2)]
+
+
+def test_a_job_that_is_being_cancelled_is_waited_for_before_its_successor(run: Submitter, emulator: Emulator) -> None:
+    job = run.submit().name
+    until(lambda: steps_of(emulator, job))
+    for process in steps_of(emulator, job):
+        os.kill(process.pid, signal.SIGSTOP)  # so that it takes the emulator's whole grace to end
+    run.workspace.client().jobs.begin_cancel(job)
+    run.wait(CANCELLING, "Canceled")
+    assert run.submit().name == run.names.job(2)
+    assert run.status(1) == "Canceled"
+    assert run.jobs() == [run.names.job(1), run.names.job(2)]
+
+
+def steps_of(emulator: Emulator, job: str) -> list[psutil.Process]:
+    """The processes that do the work of a job."""
+    return [
+        process
+        for process in psutil.Process(emulator.running.pid).children(recursive=True)
+        if process.environ().get("AZUREML_ROOT_RUN_ID") == job
+        and not any("supervisor" in each for each in process.cmdline())
+    ]
+
+
+def test_a_running_job_that_another_run_takes_over_is_that_runs_to_cancel(
+    run: Submitter, another: Callable[[], Submitter]
+) -> None:
+    first = run.submit()
+    run.wait("Running")
+    other = another()
+    other.names = RunNames(other.names.run_id, job_key=str(run.names.run_id))
+    taken = other.submit()
+    assert (taken.name, taken.adopted) == (first.name, True)
+    assert (run.jobs(), other.jobs()) == ([], [first.name])
+
+    assert release(run.workspace, run.names.run_id).cancelled_jobs == []
+    assert run.status() == "Running"
+    assert release(run.workspace, other.names.run_id, other.names.job_key).cancelled_jobs == [first.name]
+    assert run.status() == "Canceled"
+
+
+def test_all_jobs_of_a_run_share_a_folder_for_checkpoints_as_long_as_they_train_the_same(run: Submitter) -> None:
+    from azure.ai.ml.entities import PipelineJob
+
+    def checkpoints(attempt: int) -> str:
+        job = find_job(run.workspace, run.names.job(attempt))
+        assert isinstance(job, PipelineJob)
+        folder: Any = job.outputs["pytorch_model_folder"]
+        assert folder.mode == "rw_mount"
+        assert str(job.jobs["chat_completion_pipeline"].inputs["resume_from_checkpoint"]._data) == "true"
+        return str(folder.path)
+
+    for training in (None, None, TrainingParameters(num_train_epochs=400)):
+        run.submit(training=training)
+        release(run.workspace, run.names.run_id)
+    assert f"/paths/finetune/{run.names.job(1)}/" in checkpoints(1)
+    assert checkpoints(2) == checkpoints(1)
+    assert checkpoints(3) != checkpoints(1)
+
+
+def test_a_job_that_the_sdk_cannot_read_is_not_taken_for_an_absent_one(run: Submitter, emulator: Emulator) -> None:
+    unreadable = Submitter(run.workspace, *run._made_from)  # not released: nobody could
+    name = unreadable.names.job(1)
+    assert put(emulator, name, step()).status_code == 201
+    with pytest.raises(JobParsingError):
+        run.workspace.client().jobs.get(name)
+    with pytest.raises(AzureFailure):
+        unreadable.submit()
+    assert unreadable.status(2) == ""

@@ -36,11 +36,18 @@ def convert(arguments: Namespace) -> None:
     metadata = model_folder.read_metadata(arguments.model_path)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as scratch:
         weights = whole_model(arguments.model_path, Path(scratch), metadata)
+        clear(arguments.mlflow_model_folder)
         write_mlflow_model(weights, arguments.mlflow_model_folder, metadata)
     logger.info(
         "MLflow model of %s in %s (%.1f s)",
         metadata.get("base_model_name", "an unnamed base"), arguments.mlflow_model_folder, time.monotonic() - started,
     )  # fmt: skip
+
+
+def clear(folder: Path) -> None:
+    """Empties `folder`: MLflow writes into an empty one only, and an earlier attempt may have been killed halfway."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def whole_model(folder: Path, scratch: Path, metadata: dict[str, Any]) -> Path:

@@ -1,8 +1,9 @@
 """Fourth child: trains the model on the encoded conversations.
 
 `python -m emulator.components.chat_completion.finetune`, component `chat_completion_finetune`. One CPU machine does it,
-whatever number of nodes and GPUs was asked for. A checkpoint that is found in the working folder is resumed from, asked
-for or not: the node was taken away and given back.
+whatever number of nodes and GPUs was asked for. Checkpoints are kept in the output folder, as Azure's component does.
+With `resume_from_checkpoint` the newest one there is resumed from, whichever job left it; without, only those of an
+earlier attempt of this very step count: the node was taken away and given back.
 """
 
 import json
@@ -19,6 +20,9 @@ from emulator.components.chat_completion.import_model import MODEL
 from emulator.components.chat_completion.preprocess import SETTINGS, TOKENIZER
 from emulator.components.step import UserError, run
 from emulator.components.tracking import MetricLog, runs_of_this_step
+
+STARTED = Path("started")
+"""In the working folder, which a step keeps when it is started again."""
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +97,10 @@ def train(arguments: Namespace, metrics: MetricLog) -> None:
         len(rows), len(rows.tokens), len(validation), plan.total_steps, plan.batch_size, plan.accumulation,
         torch.get_num_threads(), time.monotonic() - started,
     )  # fmt: skip
-    checkpoints = Checkpoints(Path.cwd(), plan.save_total_limit)
+    checkpoints = Checkpoints(arguments.pytorch_model_folder, plan.save_total_limit)
+    if not arguments.resume_from_checkpoint and not STARTED.exists():
+        checkpoints.clear()
+    STARTED.touch()
     trainer = Trainer(
         model, rows, validation, plan, metrics, checkpoints,
         pad_to=settings["max_seq_length"] if settings["pad_to_max_length"] else None,
@@ -104,8 +111,6 @@ def train(arguments: Namespace, metrics: MetricLog) -> None:
     output = arguments.pytorch_model_folder
     model.save(output, merge=arguments.merge_lora_weights)
     model_folder.link_tree(arguments.preprocess_output / TOKENIZER, output)
-    for checkpoint in checkpoints.all():
-        model_folder.link_tree(checkpoint, output / checkpoint.name)
     model_folder.write_metadata(output, {**metadata, "fine_tuning": _facts(arguments, progress.best_loss)})
     logger.info("Saved to %s; %.1f s in all", output, time.monotonic() - started)
 

@@ -239,8 +239,8 @@ def test_a_checkpoint_that_only_guards_against_a_kill_goes_when_there_is_a_newer
 
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0)
     settings = {"evaluation_strategy": "steps", "eval_steps": 4, "max_steps": 8, "apply_lora": "true"}
-    finetuned(tmp_path, model, data, **settings)
-    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-8"}
+    output = finetuned(tmp_path, model, data, **settings)
+    assert {path.name for path in output.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-8"}
 
 
 def test_a_learning_rate_that_diverges_is_blamed(model: Path, data: Path, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_step_that_is_killed_and_stopped_ends_where_an_undisturbed_one_does(
 
     def run_until(checkpoint: str | None, end: signal.Signals | None) -> tuple[int, str]:
         process = start("finetune", work, pytorch_model_folder=output, **settings)
-        while checkpoint and process.poll() is None and not (work / checkpoint).is_dir():
+        while checkpoint and process.poll() is None and not (output / checkpoint).is_dir():
             time.sleep(0.005)
         if end:
             process.send_signal(end)
@@ -297,3 +297,24 @@ def test_a_step_that_is_killed_and_stopped_ends_where_an_undisturbed_one_does(
     assert state(output)["step"] == 200
     assert measured(output, "eval_loss")[-1] == pytest.approx(measured(undisturbed, "eval_loss")[-1], rel=1e-5)
     assert difference(output, undisturbed) < 1e-5
+
+
+def test_another_jobs_checkpoint_is_resumed_from_only_if_asked_for(
+    model: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two jobs share an output folder, each with a working folder of its own."""
+    settings: dict[str, Any] = {"apply_lora": "true", "evaluation_strategy": "steps", "eval_steps": 2}
+    output = tmp_path / "shared"
+
+    def train(work: str, max_steps: int, **more: Any) -> str:
+        caplog.clear()
+        (folder(tmp_path / work) / "finetuned").symlink_to(folder(output))
+        with caplog.at_level(logging.INFO):
+            finetuned(tmp_path / work, model, data, max_steps=max_steps, **settings, **more)
+        return caplog.text
+
+    train("first", 4)
+    assert "Resuming from checkpoint-4 of 8 steps" in train("successor", 8, resume_from_checkpoint="true")
+    assert [step for step, _ in measured(output, "checkpoint_load_step")] == [4]
+    assert "Resuming" not in train("stranger", 2)
+    assert {path.name for path in output.glob("checkpoint-*")} == {"checkpoint-2"}

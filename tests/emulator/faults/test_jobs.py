@@ -60,10 +60,18 @@ def test_a_hanging_step_survives_a_restart_and_ends_by_cancel(own_emulator: Emul
 
 
 def test_a_preempted_training_resumes_from_its_checkpoint_once(client: MLClient, inject: Inject) -> None:
-    inject("PUT", JOB, kind="preempt", step=1)
+    inject("PUT", JOB, kind="preempt", step=1, requeue=True)
     job = client.jobs.create_or_update(line(TRAIN))
     assert wait(client, job.name) == "Completed"
     lines = log_text(client, job.name).splitlines()
     assert [text for text in lines if text.startswith("begins")] == ["begins at zero", "begins at a checkpoint"]
     [said] = [text for text in lines if "preempted" in text]
     assert "The node was preempted after training step" in said
+
+
+def test_a_preempted_job_that_is_not_queued_again_fails_in_azures_words(client: MLClient, inject: Inject) -> None:
+    inject("PUT", JOB, kind="preempt", step=1)
+    job = client.jobs.create_or_update(line(TRAIN))
+    assert wait(client, job.name, lambda status: status == "Failed")
+    assert "PreemptionError: Nodes of this job got pre-empted" in failure(client, job.name)
+    assert log_text(client, job.name).count("begins at") == 1

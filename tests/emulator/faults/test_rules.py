@@ -53,6 +53,12 @@ def test_calls_on_one_path_are_told_apart_by_comp(tmp_path: Path, comp: str, exp
     assert [effect is not None for effect in met] == expected
 
 
+def test_each_path_can_be_counted_by_itself(tmp_path: Path) -> None:
+    faults = book(tmp_path, {"match": {"method": "PUT", "nth": 2, "each_path": True}})
+    met = [faults.meet("PUT", "host", path, "") for path in ("/a", "/b", "/a", "/a", "/b")]
+    assert [effect is not None for effect in met] == [False, False, True, False, True]
+
+
 def test_the_seed_decides_which_calls_are_hit(tmp_path: Path) -> None:
     def of(seed: int, name: str) -> list[bool]:
         return hits(book(tmp_path / name, {"match": {"times": 0, "probability": 0.5}, "seed": seed}), 40)

@@ -1,4 +1,4 @@
-"""Checkpoints: folders `checkpoint-{step}` in the step's working folder, each whole or not there at all."""
+"""Checkpoints: folders `checkpoint-{step}` in the step's output folder, each whole or not there at all."""
 
 import json
 import logging
@@ -60,6 +60,12 @@ class Checkpoints:
         """Every checkpoint, oldest first."""
         found = [path for path in self._folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
         return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+    def clear(self) -> None:
+        """Deletes what another training has left: this one does not go on from it."""
+        for path in self.all():
+            logger.info("Deleting %s: it is not to be resumed from.", path.name)
+            shutil.rmtree(path)
 
     def save(
         self, model: TrainedModel, optimizer: Any, scheduler: Any, progress: Progress, passing: bool = False

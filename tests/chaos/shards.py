@@ -1,0 +1,118 @@
+"""Processes that run packs side by side, each on a site of its own: most of a run's time is waiting."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.calls import Record
+from tests.chaos.matrix import Outcome, Pack, run_pack
+from tests.chaos.site import site
+
+# No fork: Prefect has threads.
+_processes = multiprocessing.get_context("spawn")
+
+
+class ShardDied(Exception):
+    """A shard ended before its work did. Its log says why."""
+
+
+class Shards:
+    """`count` processes with their sites under `folder` and their logs in `logs`."""
+
+    def __init__(self, count: int, folder: Path, logs: Path, delay: float) -> None:
+        self._packs: Any = _processes.Queue()
+        self._told: Any = _processes.Queue()
+        self._enough: Any = _processes.Event()
+        self._logs = logs
+        self.processes = [
+            _started(number, folder, logs, (self._packs, self._told, self._enough, delay)) for number in range(count)
+        ]
+
+    def records(self) -> list[tuple[Record, Record]]:
+        """Of each shard: the calls of a run that trained, and of one that took over a job, both without faults."""
+        return [self._next() for _ in self.processes]
+
+    def run(self, packs: Sequence[Pack], told: Callable[[Outcome], None], until: float) -> bool:
+        """Runs `packs`, and tells of each cell; returns whether it came to the end of them before `until` (monotonic)."""
+        for pack in packs:
+            self._packs.put(pack)
+        for _ in self.processes:
+            self._packs.put(None)
+        going = len(self.processes)
+        while going:
+            if time.monotonic() > until:
+                self._enough.set()
+            found = self._next()
+            if isinstance(found, Outcome):
+                told(found)
+            else:
+                going -= 1
+        return not self._enough.is_set()
+
+    def _next(self) -> Any:
+        while True:
+            try:
+                return self._told.get(timeout=5)
+            except queue.Empty:
+                for process in self.processes:
+                    if process.exitcode:
+                        raise ShardDied(f"{process.name} ended with {process.exitcode}; see {self._logs}") from None
+
+
+@contextmanager
+def shards(count: int, folder: Path, logs: Path, delay: float) -> Iterator[Shards]:
+    """Starts them; at the end they have stopped what they started."""
+    logs.mkdir(parents=True, exist_ok=True)
+    started = Shards(count, folder, logs, delay)
+    try:
+        yield started
+    finally:
+        for process in started.processes:
+            if sys.exc_info()[0] is not None:
+                process.terminate()
+        for process in started.processes:
+            process.join(timeout=120)
+
+
+def _started(number: int, folder: Path, logs: Path, more: tuple[Any, ...]) -> BaseProcess:
+    home = folder / f"shard-{number}"
+    home.mkdir()
+    process = _processes.Process(target=_work, args=(home, logs / f"shard-{number}.log", *more), name=f"shard {number}")
+    # Settings are read when Prefect is imported, hence by the new process.
+    before = os.environ.get("PREFECT_HOME")
+    os.environ["PREFECT_HOME"] = str(home / "prefect")
+    process.start()
+    if before is None:
+        del os.environ["PREFECT_HOME"]
+    else:
+        os.environ["PREFECT_HOME"] = before
+    return process
+
+
+def _work(home: Path, log: Path, packs: Any, told: Any, enough: Any, delay: float) -> None:
+    """A shard: records, then runs packs until there are no more. It stops what it started also when it is told to end."""
+
+    def leave(*_: Any) -> None:
+        sys.exit(f"ended by signal {signal.SIGTERM}")
+
+    signal.signal(signal.SIGTERM, leave)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        with site(home) as here:
+            told.put((here.training_record, here.adopting_record()))
+            while (pack := packs.get()) is not None:
+                if not enough.is_set():
+                    for outcome in run_pack(here, pack, delay):
+                        told.put(outcome)
+            told.put(None)

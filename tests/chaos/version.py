@@ -1,0 +1,34 @@
+"""What was tested: the commit, and a digest of the source, since files may differ from it."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+
+from tests.emulated import ROOT
+
+TESTED = ("emulator", "flows", "tasks", "blocks", "tests/chaos")
+# How the matrix is driven and shown does not change what a cell means.
+_AROUND = frozenset({"__main__.py", "report.py", "seen.py", "shards.py", "version.py", "test_slice.py"})
+
+
+def source() -> str:
+    """A digest of the product's source and of what judges it: 12 hex digits."""
+    digest = hashlib.sha256()
+    for folder in TESTED:
+        for file in sorted((ROOT / folder).rglob("*")):
+            judged = file.suffix in (".py", ".yaml", ".json") and "__pycache__" not in file.parts
+            if judged and not (folder == "tests/chaos" and file.name in _AROUND):
+                digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def commit() -> str:
+    """The commit that is checked out, in words; files may differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        return "no commit"
+    name, dirty, _ = done.stdout.strip().partition("-dirty")
+    return f"commit {name}" + (" with changes" if dirty else "")

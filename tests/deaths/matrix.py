@@ -1,0 +1,99 @@
+"""Runs cells, many at the same time where they do not disturb each other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.deaths import strikes
+from tests.deaths.cells import Cell, Death, Stage
+from tests.deaths.ordeal import Struck, held, is_met, judged, ordeal, started
+from tests.deaths.site import Late, Site, await_until
+from tests.deaths.verdict import Outcome
+
+AT_ONCE = 4
+"""Runs at the same time on a machine of two cores: most of a run is waiting."""
+GATHER_SECONDS = 420
+OF_THE_RUN = (Death.RESCHEDULED, Death.SUSPENDED, Death.KILLED, Death.TERMINATED, Death.CANCELLED)
+OF_EVERYTHING = (Death.SERVER_RESTARTED, Death.WORKER_SHUT_DOWN)
+"""What all runs feel, so that only one is under way."""
+
+Told = Callable[[Outcome], None]
+
+
+def run_all(site: Site, cells: Iterable[Cell], told: Told) -> None:
+    """Runs every one of `cells` and tells of each."""
+    wanted = sorted(set(cells), key=lambda cell: list(Stage).index(cell.stage))
+    lock = threading.Lock()
+
+    def tell(outcome: Outcome) -> None:
+        with lock:
+            told(outcome)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ordeals = [pool.submit(ordeal, site, share, tell) for death in OF_THE_RUN for share in _shares(wanted, death)]
+    for done in ordeals:
+        done.result()
+    for death in OF_EVERYTHING:
+        for share in _shares(wanted, death):
+            ordeal(site, share, tell)
+    worker_killed = [cell for cell in wanted if cell.death is Death.WORKER_KILLED]
+    for share in _together(worker_killed):
+        with_the_worker(site, share, tell)
+
+
+def _shares(cells: Sequence[Cell], death: Death) -> list[list[Cell]]:
+    """One run may survive them all; otherwise each has its own."""
+    of_it = [cell for cell in cells if cell.death is death]
+    if death.survived:
+        return [of_it] if of_it else []
+    return [[cell] for cell in of_it]
+
+
+def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Runs that are met before they submit wait for each other; those with a job to wait for are fewer."""
+    first = list(Stage).index(Stage.REVIEW_METRICS)
+    early = [cell for cell in cells if list(Stage).index(cell.stage) < first]
+    late = [cell for cell in cells if cell not in early]
+    return [share for share in (early[:4], early[4:], late[:3], late[3:]) if share]
+
+
+def with_the_worker(site: Site, cells: Sequence[Cell], told: Told) -> None:
+    """Every cell's run is brought to its stage; then the worker and all of them are killed, and another worker comes."""
+    runs = {cell: started(site, [cell]) for cell in cells}
+    holds = {cell: held(run, cell) for cell, run in runs.items()}
+    missing: dict[Cell, str] = {}
+
+    def meet(cell: Cell) -> None:
+        run, hold = runs[cell], holds[cell]
+        try:
+            await_until(lambda: is_met(run, hold) or run.is_final, GATHER_SECONDS, f"{run.id} in {cell.stage}")
+            if run.is_final:
+                raise Late(f"it was {run.read()['state_name']} before")
+            strikes.freeze(run)
+            hold.lift()
+            strikes.await_answer(run, hold)
+        except Late as late:
+            missing[cell] = str(late)
+
+    with ThreadPoolExecutor(len(cells)) as pool:
+        list(pool.map(meet, cells))
+    strikes.kill_worker(site)
+    at = time.monotonic()
+    for run in runs.values():
+        strikes.kill(run)
+    site.start_worker()
+
+    def await_verdict(cell: Cell) -> None:
+        run = runs[cell]
+        try:
+            await_until(lambda: run.is_final, GATHER_SECONDS, f"the end of {run.id}")
+        except Late as late:
+            missing.setdefault(cell, str(late))
+        for outcome in judged(run, [Struck(cell, at)], missing.get(cell, "")):
+            told(outcome)
+
+    with ThreadPoolExecutor(len(cells)) as pool:
+        list(pool.map(await_verdict, cells))

@@ -1,0 +1,116 @@
+"""One run, or one after the other, through deaths in its stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.deaths import strikes
+from tests.deaths.cells import Cell, Death, Stage
+from tests.deaths.holds import SHARED, Hold
+from tests.deaths.site import Late, Run, Site, await_until
+from tests.deaths.verdict import Outcome, judge, recovery
+
+MET_SECONDS = 420
+FINAL_SECONDS = 600
+HOLD_SECONDS = 5.0
+SLOW_HOLD_SECONDS = 25.0
+"""Longer than the command that cancels takes to start, than Prefect takes to tell which task is running, and than the server's
+restart takes."""
+
+Told = Callable[[Outcome], None]
+
+
+@dataclass
+class Struck:
+    cell: Cell
+    at: float
+    back_at: float | None = None
+
+
+def ordeal(site: Site, cells: Sequence[Cell], told: Told) -> None:
+    """Strikes at each of `cells`, in order; a run that survives goes on into the next one's stage, else another is started."""
+    waiting = list(cells)
+    while waiting:
+        outcomes = list(_one_run(site, waiting))
+        for outcome in outcomes:
+            told(outcome)
+        waiting = waiting[len(outcomes) :]
+
+
+def started(site: Site, cells: Sequence[Cell]) -> Run:
+    """A run as these cells need it."""
+    more = {}
+    if any(cell.death is Death.RESCHEDULED for cell in cells):
+        # As in a container: there `prefect flow-run execute` is what is asked to end.
+        more = {
+            "command": "prefect flow-run execute",
+            "env": {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"},
+        }
+    return site.start(from_asset=any(cell.stage is Stage.SAMPLE_DATASET for cell in cells), **more)
+
+
+def held(run: Run, cell: Cell) -> Hold:
+    """Lays hold of the run for when it comes into the cell's stage."""
+    slow = cell.stage in SHARED or cell.death in (Death.CANCELLED, Death.SERVER_RESTARTED)
+    return Hold(run.site.emulator, cell.stage, run.names, SLOW_HOLD_SECONDS if slow else HOLD_SECONDS)
+
+
+def is_met(run: Run, hold: Hold) -> bool:
+    """Whether the run is in the stage now."""
+    return hold.hit and (hold.stage not in SHARED or run.is_in(hold.stage))
+
+
+def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome]:
+    """The outcomes of the first cells, as far as one run goes; of one at least."""
+    run = started(site, cells)
+    struck: list[Struck] = []
+    hold = held(run, cells[0])
+    trouble = ""
+    try:
+        for cell, following in zip(cells, [*cells[1:], None], strict=True):
+            await_until(lambda hold=hold: is_met(run, hold) or run.is_final, MET_SECONDS, f"{run.id} in {cell.stage}")
+            if struck:
+                struck[-1].back_at = time.monotonic()
+            if not hold.hit:
+                break
+            before = hold
+            hold = held(run, following) if following and cell.death.survived else hold
+            before.lift()
+            struck.append(Struck(cell, time.monotonic()))
+            strikes.strike(cell.death, run, before)
+            if hold is before:
+                break
+        await_until(lambda: run.is_final, FINAL_SECONDS, f"the end of {run.id}")
+    except Late as late:
+        trouble = f"{late}; it is {run.read()['state_name']}"
+    except AssertionError as broken:
+        trouble = str(broken)
+    hold.lift()
+    if not struck:
+        yield Outcome(cells[0], trouble or "ended before it was met in the stage", **_ended(run))
+        return
+    yield from judged(run, struck, trouble)
+
+
+def judged(run: Run, struck: Sequence[Struck], trouble: str) -> Iterator[Outcome]:
+    """The outcome of every death that the run met."""
+    verdict = judge(run, struck[-1].cell)
+    how = recovery(run)
+    for met in struck:
+        yield Outcome(
+            met.cell,
+            "; ".join([*([trouble] if trouble else []), *verdict.wrong]),
+            verdict.ended,
+            round((met.back_at or verdict.clear_at) - met.at, 1),
+            how,
+            verdict.jobs,
+            verdict.versions,
+            verdict.message[:500],
+        )
+
+
+def _ended(run: Run) -> dict[str, str]:
+    state = run.read()["state"]
+    return {"ended": state["name"], "message": (state["message"] or "")[:500]}

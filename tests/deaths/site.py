@@ -1,0 +1,225 @@
+"""Where the matrix runs: a stack of its own, the runs on it, and their processes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psutil
+
+from deployments.stack import azure
+from deployments.automate import AUTOMATIONS
+from deployments.stack.layout import ROOT, WORK_POOL, Stack
+from deployments.stack.processes import Processes
+from tasks.errors import lists_as_missing
+from tasks.naming import RunNames, run_id_of
+from tests.deaths.holds import OwnNames
+from tests.deployments.operated import OF_MANUAL, SMALL, Operator
+from tests.emulated import Emulator, free_port, pointed_at
+from tests.flows.conftest import write_conversations
+
+HEARTBEAT_SECONDS = 30
+"""The least that Prefect takes; the stack's own is 180."""
+FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+ZOMBIES = "crash-zombies"
+POLL_SECONDS = 0.3
+AWAY_SECONDS = 120
+
+
+class Late(AssertionError):
+    """Something did not happen in time."""
+
+
+def await_until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
+    """The first answer of `happened` that is true.
+
+    Raises:
+        Late: there was none.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):  # the server may be away
+            if answer := happened():
+                return answer
+        time.sleep(POLL_SECONDS)
+    raise Late(f"not within {seconds:.0f} s: {what}")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A stack that is up, whose dead runs are noticed after three heartbeats of half a minute."""
+
+    operator: Operator
+    emulator: Emulator
+    conversations: Path
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        """Calls Prefect's API, as long as the server is away or its database is busy."""
+        return await_until(lambda: (self.operator.ask(path, body, method),), AWAY_SECONDS, f"an answer to {path}")[0]
+
+    @cached_property
+    def processes(self) -> Processes:
+        """Its emulator, server and worker."""
+        return Processes(self.operator.stack.home)
+
+    @cached_property
+    def client(self) -> Any:
+        """The real MLClient, for judging what is there."""
+        return self.emulator.client()
+
+    def start(self, *, from_asset: bool = False, **job_variables: Any) -> Run:
+        """A run of seconds on things of its own. `from_asset`: its dataset is a data asset, else a folder."""
+        [manual] = self.ask("/deployments/filter", OF_MANUAL)
+        word = uuid4().hex[:8]
+        source = self._asset(f"deaths-{word}") if from_asset else str(self.conversations)
+        env = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS), **job_variables.pop("env", {})}
+        made = self.ask(
+            f"/deployments/{manual['id']}/create_flow_run",
+            {
+                "name": word,
+                "idempotency_key": word,
+                "parameters": {
+                    **SMALL,
+                    "dataset": {"source": source, "percent": 90, "seed": int(word, 16) % 2**31},
+                    "compute": {"cluster": f"deaths-{word}"},
+                    "registration": {"name": f"deaths-{word}"},
+                },
+                "job_variables": {"env": env, **job_variables},
+                "state": {"type": "SCHEDULED"},
+            },
+        )
+        return Run(self, UUID(made["id"]), word)
+
+    def up(self) -> None:
+        """`make up`: starts what does not run. Afterwards dead runs are noticed sooner than the project's automation does."""
+        up = self.operator.command("up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        [zombies] = [made for made in self.ask("/automations/filter") if made["name"] == ZOMBIES]
+        wanted = {key: zombies[key] for key in ("name", "description", "enabled", "trigger", "actions")}
+        wanted["trigger"]["within"] = 3 * HEARTBEAT_SECONDS
+        self.ask(f"/automations/{zombies['id']}", wanted, method="PUT")
+
+    def start_worker(self) -> None:
+        """As a service manager does after the worker has died."""
+        stack = self.operator.stack
+        name = f"{WORK_POOL}-{uuid4().hex[:4]}"
+        self.processes.start(
+            "worker",
+            [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", WORK_POOL, "--name", name],
+            stack.worker_environment(azure.environment(stack)),
+            ROOT,
+        )
+
+    def process(self, name: str) -> psutil.Process:
+        """The stack's worker or server."""
+        found = self.processes.running()[name].find()
+        assert found is not None
+        return found
+
+    def job(self, name: str) -> Any:
+        """The job called `name`, or None."""
+        try:
+            return self.client.jobs.get(name)
+        except Exception as error:
+            if lists_as_missing(error):
+                return None
+            raise
+
+    def endpoints_of(self, run_id: UUID) -> set[str]:
+        """The endpoints that carry the run's tag."""
+        return {str(found.name) for found in self.client.online_endpoints.list() if run_id_of(found.tags) == run_id}
+
+    def versions_of(self, model: str) -> int:
+        """How many versions of `model` are registered."""
+        try:
+            return len(list(self.client.models.list(name=model)))
+        except Exception as error:
+            if lists_as_missing(error):
+                return 0
+            raise
+
+    def _asset(self, name: str) -> str:
+        from azure.ai.ml.entities import Data
+
+        folder = self.conversations.with_name(name)
+        shutil.copytree(self.conversations, folder)
+        # The SDK names an upload by its content, and two at the same time would meet.
+        (folder / "README.md").write_text(name)
+        self.client.data.create_or_update(Data(name=name, version="1", type="uri_folder", path=str(folder)))
+        return f"azureml:{name}:1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run, by its id."""
+
+    site: Site
+    id: UUID
+    word: str
+    """In the name of all that it makes."""
+
+    @cached_property
+    def names(self) -> OwnNames:
+        return OwnNames(RunNames(self.id), self.word)
+
+    def read(self) -> dict[str, Any]:
+        """The run as Prefect's server knows it."""
+        [found] = self.site.ask("/flow_runs/filter", {"flow_runs": {"id": {"any_": [str(self.id)]}}})
+        return found
+
+    @property
+    def is_final(self) -> bool:
+        return self.read()["state_type"] in FINAL
+
+    def is_in(self, stage: str) -> bool:
+        """Whether Prefect says that the stage's task is running."""
+        running = {"name": {"like_": stage}, "state": {"type": {"any_": ["RUNNING"]}}}
+        of_this = {"flow_runs": {"id": {"any_": [str(self.id)]}}, "task_runs": running}
+        return bool(self.site.ask("/task_runs/count", of_this))
+
+    def processes(self) -> list[psutil.Process]:
+        """The flow's processes, the outermost first; not those of a worker or a hook's parent."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == str(self.id):
+                    found.append(process)
+        alive = [process for process in found if _alive(process)]
+        return sorted(alive, key=lambda process: process.create_time())
+
+    def said(self) -> Iterator[str]:
+        """Its log, as Prefect's server has it."""
+        wanted = {"logs": {"flow_run_id": {"any_": [str(self.id)]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        for offset in range(0, 5000, 200):
+            lines = self.site.ask("/logs/filter", {**wanted, "offset": offset})
+            yield from (str(line["message"]) for line in lines)
+            if len(lines) < 200:
+                return
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@contextlib.contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    """Brings a stack up in `folder` and takes it down at the end."""
+    stack = Stack(folder / "home", free_port(), folder / "azure", free_port())
+    emulator = Emulator(stack.emulator_state, stack.emulator_port)
+    here = Site(Operator(stack), emulator, write_conversations(folder / "conversations"))
+    try:
+        here.up()
+        with pointed_at(emulator):
+            yield here
+    finally:
+        here.operator.command("down")

@@ -1,0 +1,164 @@
+"""What each death does to a run that is met in a stage, and what an operator or a service manager does after it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+import psutil
+
+from tasks.jobs import ENDED_BADLY
+from tasks.states import word
+from tests.deaths.cells import Death
+from tests.deaths.holds import SHARED, Hold, held_call
+from tests.deaths.site import FINAL, Run, Site, await_until
+
+GONE_SECONDS = 120
+STATE_SECONDS = 300
+
+
+def strike(death: Death, run: Run, hold: Hold) -> None:
+    """Does it; returns when it is done and the run is on its own again."""
+    _STRIKES[death](run, hold)
+
+
+def freeze(run: Run) -> None:
+    """Holds the run where it is: no line of it is executed until it is killed or continued."""
+    _signal(run.processes(), signal.SIGSTOP)
+
+
+def await_answer(run: Run, hold: Hold) -> None:
+    """Until the held call has taken effect. To a frozen run its answer is lost."""
+    if hold.stage in SHARED:
+        return  # reads, and other runs make them too
+    call = held_call(hold.stage, run.names)
+
+    def answered() -> bool:
+        return any(
+            made["method"] == call["method"]
+            and made["status"] is not None
+            and fnmatchcase((made["host"] + made["path"]).lower(), call["path"].lower())
+            for made in run.site.emulator.ask("GET", "/calls")
+        )
+
+    await_until(answered, GONE_SECONDS, f"an answer to {call}")
+
+
+def kill(run: Run) -> None:
+    """SIGKILL of all that the flow runs in."""
+    _signal(run.processes(), signal.SIGKILL)
+    _await_gone(run)
+
+
+def kill_worker(site: Site) -> None:
+    """SIGKILL of the worker."""
+    worker = site.process("worker")
+    worker.kill()
+    _await_end(worker)
+
+
+def _killed(run: Run, hold: Hold) -> None:
+    freeze(run)
+    await_answer(run, hold)
+    kill(run)
+
+
+def _terminated(run: Run, hold: Hold) -> None:
+    """After the call has taken effect, before its answer is read."""
+    engine = _engine(run)
+    freeze(run)
+    await_answer(run, hold)
+    _signal([engine], signal.SIGTERM)
+    _signal(run.processes(), signal.SIGCONT)
+    _await_gone(run)
+
+
+def _rescheduled(run: Run, hold: Hold) -> None:
+    [supervisor] = [process for process in run.processes() if "execute" in process.cmdline()]
+    _signal([supervisor], signal.SIGTERM)
+    _await_end(supervisor)
+
+
+def _worker_killed(run: Run, hold: Hold) -> None:
+    freeze(run)
+    await_answer(run, hold)
+    kill_worker(run.site)
+    kill(run)
+    run.site.start_worker()
+
+
+def _worker_shut_down(run: Run, hold: Hold) -> None:
+    worker = run.site.process("worker")
+    worker.terminate()
+    _await_end(worker)
+    _await_gone(run)
+    run.site.up()
+
+
+def _cancelled(run: Run, hold: Hold) -> None:
+    done = run.site.operator.run("prefect", "flow-run", "cancel", str(run.id))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _server_restarted(run: Run, hold: Hold) -> None:
+    """The server is away when the held call is answered and the next stage begins."""
+    freeze(run)
+    assert run.site.processes.stop("server")
+    _signal(run.processes(), signal.SIGCONT)
+    await_answer(run, hold)
+    run.site.up()
+
+
+def _suspended(run: Run, hold: Hold) -> None:
+    """As the UI's button does. The run notices at the end of the stage; then nothing of it may be gone, and it is resumed."""
+    site = run.site
+    site.ask(
+        f"/flow_runs/{run.id}/set_state",
+        {"state": {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}},
+    )
+    had = site.endpoints_of(run.id)
+    _await_gone(run, STATE_SECONDS)
+    if run.read()["state_type"] in FINAL:
+        return  # it was in its last stage
+    job = site.job(run.names.run.job(1))
+    assert job is None or word(job.status) not in ENDED_BADLY, f"a suspended run's job is {job.status}"
+    assert had <= site.endpoints_of(run.id), f"a suspended run has lost {had}"
+    site.ask(f"/flow_runs/{run.id}/resume")
+
+
+_STRIKES: dict[Death, Callable[[Run, Hold], None]] = {
+    Death.KILLED: _killed,
+    Death.TERMINATED: _terminated,
+    Death.RESCHEDULED: _rescheduled,
+    Death.WORKER_KILLED: _worker_killed,
+    Death.WORKER_SHUT_DOWN: _worker_shut_down,
+    Death.CANCELLED: _cancelled,
+    Death.SERVER_RESTARTED: _server_restarted,
+    Death.SUSPENDED: _suspended,
+}
+
+
+def _engine(run: Run) -> psutil.Process:
+    """The process that the flow itself runs in."""
+    return [process for process in run.processes() if any("engine" in word for word in process.cmdline())][-1]
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def _await_gone(run: Run, seconds: float = GONE_SECONDS) -> None:
+    await_until(lambda: not run.processes(), seconds, f"the end of the processes of run {run.id}")
+
+
+def _await_end(process: psutil.Process) -> None:
+    def ended() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return process.status() == psutil.STATUS_ZOMBIE
+        return True
+
+    await_until(ended, GONE_SECONDS, f"the end of process {process.pid}")

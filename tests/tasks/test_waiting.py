@@ -1,0 +1,119 @@
+"""The wait for a job: what it survives, what it says, and when it gives up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from blocks import AzureMLWorkspace
+from tasks.credentials import WhereAndWho, resolve_credentials
+from tasks.errors import AzureFailure
+from tasks.jobs import JobFailed, JobStuck
+from tasks.pipeline import PipelineChoice, SubmittedJob
+from tasks.waiting import FinishedJob, wait_for_pipeline
+from tests.emulated import Emulator, pointed_at, running_emulator
+from tests.emulator.jobs.commands import line
+from tests.emulator.jobs.test_refusals import put, step
+
+JOB = {"method": "GET", "path": "management.azure.com/*/jobs/*"}
+RUN = {"method": "GET", "path": "*/mlflow/runs/get"}
+UNAVAILABLE = {"kind": "status", "status": 503, "code": "ServiceUnavailable"}
+EXPIRED = {"kind": "status", "status": 401, "code": "InvalidAuthenticationToken", "message": "The token has expired."}
+
+
+def submitted(workspace: AzureMLWorkspace, seconds: float) -> str:
+    """The name of a job that takes so long."""
+    return str(workspace.client().jobs.create_or_update(line(f"sleep {seconds}")).name)
+
+
+def wait(workspace: AzureMLWorkspace, job: str, **choice: Any) -> FinishedJob:
+    described = SubmittedJob(
+        name=job,
+        attempt=1,
+        adopted=False,
+        display_name=job,
+        experiment="waiting",
+        studio_url="",
+        tags={},
+        parameters=[],
+    )
+    where: WhereAndWho = resolve_credentials.fn(workspace)
+    return wait_for_pipeline.fn(workspace, where, described, PipelineChoice(**choice))
+
+
+@pytest.fixture
+def held(workspace: AzureMLWorkspace) -> Iterator[str]:
+    """A job that goes on until the test is over."""
+    job = submitted(workspace, 600)
+    yield job
+    workspace.client().jobs.begin_cancel(job).wait()
+
+
+@pytest.mark.parametrize("effect", [UNAVAILABLE, EXPIRED], ids=["service away", "token refused"])
+def test_a_run_of_errors_is_outlasted_and_said_once(
+    workspace: AzureMLWorkspace, emulator: Emulator, effect: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    job = submitted(workspace, 1)
+    with caplog.at_level(logging.INFO), emulator.fault({**JOB, "times": 5}, effect):
+        assert wait(workspace, job).name == job
+    said = [record.getMessage() for record in caplog.records if record.name == "prefect.finetune"]
+    assert len([text for text in said if "cannot be read" in text]) == 1
+    assert len([text for text in said if "Azure answers again" in text]) == 1
+
+
+def test_errors_that_last_end_the_wait_with_what_azure_says(
+    workspace: AzureMLWorkspace, emulator: Emulator, held: str
+) -> None:
+    with (
+        emulator.fault({**JOB, "times": 0}, UNAVAILABLE),
+        pytest.raises(AzureFailure, match=r"watching the job failed, transient .*503"),
+    ):
+        wait(workspace, held, tolerate_errors_minutes=0.02)
+
+
+def test_tokens_that_expire_during_the_wait_are_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZUREML_EMULATOR_TOKEN_SECONDS", "2")
+    with running_emulator(tmp_path / "state") as emulator, pointed_at(emulator):
+        here = emulator.installation
+        workspace = AzureMLWorkspace(
+            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
+        )
+        finished = wait(workspace, submitted(workspace, 3))
+        assert finished.seconds > 2
+        calls = emulator.ask("GET", "/calls")
+        granted = [call for call in calls if call["path"].endswith("/oauth2/v2.0/token") and call["status"] == 200]
+        assert len(granted) >= 3
+
+
+def test_a_job_that_shows_nothing_new_is_stuck(
+    workspace: AzureMLWorkspace, held: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(JobStuck, match=f"Job {held} is stuck: it has shown nothing new"):
+        wait(workspace, held, stuck_after_minutes=0.1)
+    states = [record.getMessage() for record in caplog.records if record.getMessage().startswith(f"Job {held}:")]
+    assert len(states) == len(set(states)), "a state is logged when it changes, and not again"
+
+
+def test_a_job_past_its_deadline_is_given_up(workspace: AzureMLWorkspace, held: str) -> None:
+    with pytest.raises(JobStuck, match="has not ended in"):
+        wait(workspace, held, deadline_hours=0.0005)
+
+
+def test_a_job_that_somebody_cancelled_is_told_as_such(workspace: AzureMLWorkspace) -> None:
+    job = submitted(workspace, 600)
+    workspace.client().jobs.begin_cancel(job).wait()
+    with pytest.raises(JobFailed, match="was cancelled in Azure"):
+        wait(workspace, job)
+
+
+def test_a_job_that_the_sdk_cannot_read_is_waited_for_all_the_same(
+    workspace: AzureMLWorkspace, emulator: Emulator
+) -> None:
+    name = f"unreadable-{uuid4().hex[:8]}"
+    assert put(emulator, name, step()).status_code == 201
+    assert wait(workspace, name).name == name
