@@ -12,7 +12,7 @@ endif
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports up down status clean
+.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports bench-waiting up down status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-imports: setup ## what importing the flow costs against importing Prefect
 
 bench-emulator: setup ## how quickly the emulator is ready and answers, against a bare server
 	$(BIN)/python -m benchmarks.emulator
+
+bench-waiting: setup ## what waiting for a job costs, and how soon its end is noticed, against jobs.stream (five minutes)
+	$(BIN)/python -m benchmarks.waiting
 
 chaos: setup ## every Azure call of a run times every fault; writes docs/reliability.md (long)
 	$(BIN)/python -m tests.chaos --slice full

@@ -39,14 +39,24 @@ from mlflow import MlflowClient
 MlflowClient().log_metric(os.environ['MLFLOW_RUN_ID'], 'train_runtime', {hold})
 time.sleep(25)
 " """
+CLUSTER = "many"
 ENVIRONMENT = "azureml://registries/azureml/environments/acft-hf-nlp-gpu/versions/105"
 
 
-def submit(client: MLClient, command_line: str) -> str:
+def submit(client: MLClient, command_line: str, compute: str | None = None) -> str:
     """Submits a command; returns the job's name."""
     from azure.ai.ml import command
 
-    return str(client.jobs.create_or_update(command(command=command_line, environment=ENVIRONMENT)).name)
+    job = command(command=command_line, environment=ENVIRONMENT, compute=compute)
+    return str(client.jobs.create_or_update(job).name)
+
+
+def make_cluster(client: MLClient) -> None:
+    """Makes a cluster on which all jobs run at once."""
+    from azure.ai.ml.entities import AmlCompute
+
+    cluster = AmlCompute(name=CLUSTER, size="Standard_NC6s_v3", tier="low_priority", max_instances=2 * JOBS)
+    client.compute.begin_create_or_update(cluster).result()
 
 
 def wait(workspace: AzureMLWorkspace, jobs: list[str]) -> dict[str, float]:
@@ -115,7 +125,8 @@ def watch(how: str, where: str, out: str, *jobs: str) -> None:
 
 def ended(client: MLClient, job: str) -> float:
     """When the job ended, by the run history."""
-    return float(client.jobs._runs_operations.get_run_details(job).end_time_utc.timestamp())
+    details: Any = client.jobs._runs_operations.get_run_details(job)
+    return float(details.end_time_utc.timestamp())
 
 
 def run(folder: Path) -> bool:
@@ -129,9 +140,10 @@ def run(folder: Path) -> bool:
         began = time.monotonic()
         with pointed_at(shared):
             client = shared.client()
+            make_cluster(client)
             holds = [HOLD_SECONDS + number * SPREAD_SECONDS / JOBS for number in range(JOBS)]
-            trainings = [submit(client, ENDS_AS_A_TRAINING.format(hold=hold)) for hold in holds]
-            silents = [submit(client, f"sleep {hold + 28:.1f}") for hold in holds]
+            trainings = [submit(client, ENDS_AS_A_TRAINING.format(hold=hold), CLUSTER) for hold in holds]
+            silents = [submit(client, f"sleep {hold + 28:.1f}", CLUSTER) for hold in holds]
             jobs = [*trainings, *silents]
             watchers = [start(how, shared, jobs, folder / how) for how in ("wait", "stream")]
             time.sleep(max(0.0, STEADY_AFTER - (time.monotonic() - began)))

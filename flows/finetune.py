@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
@@ -57,6 +58,16 @@ def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     logger.info("Run ended as %s. Released: %s.", state.name, released)
 
 
+def name_unknown_parameters(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook after a crash. Prefect's API takes parameters that the flow does not have, and the run then ends before it begins,
+    with nothing but an exit status: this says why, as the run's final state."""
+    unknown = sorted(flow_run.parameters.keys() - flow.parameters.properties.keys())
+    if unknown:
+        sentence = f"The flow has no parameter {', '.join(unknown)}. Nothing was begun. Take it out and run again."
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Failed(message=sentence), force=True)
+
+
 def name_of_run() -> str:
     """Model, data and night, for the list of runs. The night is the date in UTC for which the run was scheduled."""
     given = this_run.parameters
@@ -69,7 +80,7 @@ def name_of_run() -> str:
     name="finetune",
     flow_run_name=name_of_run,
     on_cancellation=[release_what_it_made],
-    on_crashed=[release_what_it_made],
+    on_crashed=[name_unknown_parameters, release_what_it_made],
 )
 def finetune(
     workspace: str = "azureml",

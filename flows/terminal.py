@@ -50,7 +50,7 @@ def _console_of_the_log() -> Console:
     """The one that log lines are written to: only it can write them above the bars."""
     from prefect.logging.handlers import PrefectConsoleHandler
 
-    for handler in logging.getLogger("prefect").handlers:
+    for handler in (*logging.getLogger("prefect").handlers, *logging.getLogger().handlers):
         if isinstance(handler, PrefectConsoleHandler):
             return handler.console
     return Console(stderr=True)

@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 import psutil
 
 from deployments.stack import azure
-from deployments.automate import AUTOMATIONS
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
 from deployments.stack.processes import Processes
 from tasks.errors import lists_as_missing

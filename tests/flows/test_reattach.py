@@ -34,7 +34,7 @@ def first_try(wanted: dict[str, Any]) -> tuple[UUID, State[FlowResult]]:
     """Runs the flow; returns the run's id with its state."""
     with get_client(sync_client=True) as client:
         flow_run = client.create_flow_run(finetune, parameters=finetune.serialize_parameters(wanted))
-    return flow_run.id, run_flow(finetune, flow_run=flow_run, return_type="state")  # type: ignore[return-value]
+    return flow_run.id, run_flow(finetune, flow_run=flow_run, return_type="state")  # type: ignore[return-value,arg-type]
 
 
 def retry(run_id: UUID) -> State[FlowResult]:
@@ -42,7 +42,7 @@ def retry(run_id: UUID) -> State[FlowResult]:
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
         flow_run = client.read_flow_run(run_id)
-    return run_flow(finetune, flow_run=flow_run, return_type="state")  # type: ignore[return-value]
+    return run_flow(finetune, flow_run=flow_run, return_type="state")  # type: ignore[return-value,arg-type]
 
 
 def jobs_of(workspace: AzureMLWorkspace, run_id: UUID) -> list[str]:

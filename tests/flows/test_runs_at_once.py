@@ -12,12 +12,17 @@ from blocks import AzureMLWorkspace
 from flows.outcome import FlowResult
 from tests.flows.test_finetune import endpoints, run, running_jobs
 
-RUNS = 3
+RUNS = 10
 
 
 def test_each_run_has_its_own_job_model_and_endpoint(workspace: AzureMLWorkspace, conversations: Path) -> None:
     def one(number: int) -> State[FlowResult]:
-        return run(conversations, dataset={"source": str(conversations), "percent": 100, "seed": number})
+        return run(
+            conversations,
+            dataset={"source": str(conversations), "percent": 100, "seed": number},
+            training={"max_steps": 1, "learning_rate": 0.001, "logging_steps": 1},
+            scoring={"max_new_tokens": 2, "rows": 1},
+        )
 
     with ThreadPoolExecutor(RUNS) as pool:
         contexts = [contextvars.copy_context() for _ in range(RUNS)]

@@ -58,8 +58,10 @@ def test_a_terminal_shows_a_bar_that_moves_below_the_log(workspace: AzureMLWorks
     assert "1 of 13 stages done" in seen
     assert "━" in seen
     assert "Working in" in seen
-    # Written above the bars and not through them: a line of the log begins where a line begins.
-    assert all(line.lstrip("\r").startswith(("\x1b", "2", "1", "0")) for line in seen.split("\n") if "| INFO " in line)
+    # Written above the bars and not behind them: where a line of the log begins, what stood there has been erased.
+    before = [line.split("| INFO ")[0].rsplit("\x1b[2K")[-1] for line in seen.split("\n") if "| INFO " in line]
+    assert before
+    assert not any("━" in text for text in before)
 
 
 def test_without_a_terminal_there_are_plain_lines(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
