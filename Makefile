@@ -69,8 +69,9 @@ bench-emulator: setup ## how quickly the emulator is ready and answers, against 
 bench-waiting: setup ## what waiting for a job costs, and how soon its end is noticed, against jobs.stream (five minutes)
 	$(BIN)/python -m benchmarks.waiting
 
-chaos: setup ## every Azure call of a run times every fault; writes docs/reliability.md (long)
+chaos: setup ## every Azure call of a run times every fault, every stage times every death; writes docs/reliability*.md (long)
 	$(BIN)/python -m tests.chaos --slice full
+	$(BIN)/python -m tests.deaths
 
 up: setup ## emulator, Prefect server with its UI, worker, blocks, deployments: a place to click
 	$(BIN)/python -m deployments.stack up

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 QUICKEST_SECONDS = 1.0
 STEADY_SECONDS = 10.0
 """Six looks a minute when nothing happens."""
-GROWTH = 1.3
+GROWTH = 1.15
 
 
 @dataclass

@@ -70,7 +70,8 @@ def page(tested: Tested) -> str:
     text = HEAD.format(
         summary=_summary(tested), tested=tested.version, day=f"{datetime.now(UTC):%d %B %Y}",
         effects=_by_effect(tested), bound=BOUND_SECONDS, most=MOST_OCCASIONS,
-        polls=", ".join(map(str, OF_A_POLL)), last_poll=OF_A_POLL[-1],
+        polls=", ".join(map(str, OF_A_POLL)),
+        last_poll=OF_A_POLL[-1],
         pack=PACK, shared=sum(outcome.shared_with > 0 for outcome in once), once=len(once),
     )  # fmt: skip
     if red := [outcome for outcome in outcomes if outcome.wrong]:

@@ -59,7 +59,7 @@ def test_a_terminal_shows_a_bar_that_moves_below_the_log(workspace: AzureMLWorks
     assert "━" in seen
     assert "Working in" in seen
     # Written above the bars and not behind them: where a line of the log begins, what stood there has been erased.
-    before = [line.split("| INFO ")[0].rsplit("\x1b[2K")[-1] for line in seen.split("\n") if "| INFO " in line]
+    before = [line.split("INFO")[0].rsplit("\x1b[2K")[-1] for line in seen.split("\n") if "INFO" in line]
     assert before
     assert not any("━" in text for text in before)
 

@@ -1,15 +1,23 @@
-"""A headless Chromium, and the operator's stack that it looks at."""
+"""A headless Chromium, and the operator's stack that it looks at.
+
+Playwright is imported where it is used: `make test` reads this file too, and needs neither it nor a browser.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deployments.stack.layout import ROOT
 from tests.deployments.conftest import dataset, operator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 __all__ = ["dataset", "operator"]
 
@@ -32,6 +40,8 @@ def find_browser() -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
         # As root, as in most containers, Chromium refuses to run with its sandbox.

@@ -75,9 +75,22 @@ ENDPOINT_QUOTA = (
         (504, "Gateway Timeout", Kind.TRANSIENT),
         (408, "Request Timeout", Kind.TRANSIENT),
         (413, "Payload Too Large", Kind.INVALID),
+        (404, "Operation returned an invalid status 'Not Found'", Kind.NOT_FOUND),
+        (404, "UserError: Model container with name: X not found.", Kind.NOT_FOUND),
+        (400, "BadRequest: key: azureml://registries/R/components/C/versions/V, Message: Invalid region", Kind.INVALID),
+        (403, "UserError: UnAuthorizedRegistryAccess", Kind.AUTH),
+        (403, "KeyBasedAuthenticationNotPermitted: Key based authentication is not permitted", Kind.AUTH),
+        (200, "(None) OperationCanceled: The operation was canceled", Kind.PERMANENT),
+        (None, "UserError: Pipeline has failed child jobs. Failed nodes: /a.", Kind.PERMANENT),
+        (None, "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted.", Kind.CAPACITY),
+        (409, "BlobAlreadyExists: The specified blob already exists.", Kind.CONFLICT),
+        (404, "BlobNotFound: The specified blob does not exist.", Kind.NOT_FOUND),
+        (403, "AuthenticationFailed: Server failed to authenticate the request.", Kind.AUTH),
+        (416, "InvalidRange: The range specified is invalid.", Kind.PERMANENT),
+        (424, "model error", Kind.PERMANENT),
     ],
 )
-def test_each_error_is_sorted_by_its_text_then_its_status(status: int, text: str, kind: Kind) -> None:
+def test_each_error_is_sorted_by_its_text_then_its_status(status: int | None, text: str, kind: Kind) -> None:
     assert kind_of(status, text) is kind
 
 

@@ -1,0 +1,53 @@
+"""docs/reliability-deaths.md: what the matrix saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tests.deaths.cells import WHOLE, Cell, Death, Stage
+from tests.deaths.verdict import Outcome
+from tests.emulated import ROOT
+
+PAGE = ROOT / "docs" / "reliability-deaths.md"
+HEAD = """\
+# What happens when a run's process, worker or server dies
+
+Written by `python -m tests.deaths` from what it saw, {day}: a real Prefect server, worker and process pool, and the emulator.
+A run is met in a stage when it has made a call that only this stage makes; there it is struck. The worker's heartbeat is 30 s
+and the zombie automation waits 90 s; the project's own are 180 s and 540 s.
+
+**{green} of {all} cells are as they must be**: at most one job submitted for the run (none if it ended before it could submit), at
+most one model version, no endpoint and no running job left, and the run is final. A run that was rescheduled, suspended, or lost
+its worker or its server must also end Completed; one run goes through all of these stages, one death after the other. What ends
+a run for good (the first two, the kill of the worker, the cancel) has a run for each stage.
+
+In a cell: how the run ended, the seconds until it was at work again or final with nothing left, and what brought it there.
+
+"""
+
+
+def write(outcomes: Sequence[Outcome]) -> None:
+    """Writes the page."""
+    by_cell = {outcome.cell: outcome for outcome in outcomes}
+    green = sum(not outcome.wrong for outcome in by_cell.values())
+    text = HEAD.format(day=f"{datetime.now(UTC):%d %B %Y}", green=green, all=len(WHOLE))
+    text += f"| stage | {' | '.join(Death)} |\n{'|---' * (len(Death) + 1)}|\n"
+    for stage in Stage:
+        cells = (_shown(by_cell.get(Cell(stage, death))) for death in Death)
+        text += f"| `{stage}` | {' | '.join(cells)} |\n"
+    if red := [outcome for outcome in by_cell.values() if outcome.wrong]:
+        text += "\n## Not as it must be\n\n"
+        text += "".join(
+            f"* {outcome.cell}: {outcome.wrong}. {outcome.ended}: {' '.join(outcome.message.split())[:300]}\n"
+            for outcome in red
+        )
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _shown(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "not run"
+    mark = "**red** " if outcome.wrong else ""
+    how = f", {outcome.recovery}" if outcome.recovery else ""
+    return f"{mark}{outcome.ended}, {outcome.seconds:.0f} s{how}"
