@@ -12,7 +12,7 @@ endif
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports bench-waiting up down status clean
+.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports bench-emulator bench-waiting bench-training up down status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

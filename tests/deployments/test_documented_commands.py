@@ -28,5 +28,5 @@ def test_the_operators_commands_run_as_written(operator: Operator, tmp_path: Pat
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Flow run finished successfully in 'Completed'") == 2, done.stdout
-    assert (tmp_path / ".cache" / "demo" / "chitchat" / "train_sft.jsonl").exists()
+    assert list((tmp_path / ".cache" / "demo" / "chitchat").rglob("train_sft-*.parquet"))
     assert "==> .azureml-emulator/emulator.log <==" in done.stdout

@@ -91,10 +91,14 @@ def test_jobs_are_listed_archived_and_restored(client: MLClient) -> None:
 
     from tests.emulator.jobs.commands import line, wait
 
+    def listed(view: ListViewType = ListViewType.ACTIVE_ONLY) -> set[str]:
+        # The SDK lists a job that it cannot read (another test's, sent without it) as None.
+        return {str(found.name) for found in client.jobs.list(list_view_type=view) if found is not None}
+
     job = client.jobs.create_or_update(line("true"))
     wait(client, job.name)
     client.jobs.archive(job.name)
-    assert job.name not in {found.name for found in client.jobs.list()}
-    assert job.name in {found.name for found in client.jobs.list(list_view_type=ListViewType.ARCHIVED_ONLY)}
+    assert job.name not in listed()
+    assert job.name in listed(ListViewType.ARCHIVED_ONLY)
     client.jobs.restore(job.name)
-    assert job.name in {found.name for found in client.jobs.list()}
+    assert job.name in listed()

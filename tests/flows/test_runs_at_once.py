@@ -21,7 +21,7 @@ def test_each_run_has_its_own_job_model_and_endpoint(workspace: AzureMLWorkspace
             conversations,
             dataset={"source": str(conversations), "percent": 100, "seed": number},
             training={"max_steps": 1, "learning_rate": 0.001, "logging_steps": 1},
-            scoring={"max_new_tokens": 2, "rows": 1},
+            scoring={"max_new_tokens": 12, "rows": 1},
         )
 
     with ThreadPoolExecutor(RUNS) as pool:

@@ -11,7 +11,7 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.dataset import DatasetSampling, SampledDataset, sample_dataset
+from tasks.dataset import SHOWN_CHARACTERS, DatasetSampling, SampledDataset, sample_dataset
 from tasks.sampling.errors import InvalidRows
 from tests.tasks.dataset.made import conversation, conversations, dataset, only_train, write_jsonl
 
@@ -39,21 +39,25 @@ def test_the_stage_gives_the_sample_and_shows_it(tmp_path: Path) -> None:
 
     table = _artifact("dataset-rows")
     shown = json.loads(table)
-    assert [row["prompt_id"] for row in shown] == _first_ids(sampled.train.path, 5)
-    assert shown[0]["messages"].startswith("user: hello 0.0 / assistant: hello 0.1")
+    assert len(shown) == 10
+    written = _first_conversations(sampled.train.path, len(shown))
+    assert [row["begins"] for row in shown] == [f"user: {messages[0]['content']}" for messages in written]
+    assert [row["ends"] for row in shown] == [f"assistant: {messages[-1]['content']}" for messages in written]
+    assert [row["messages"] for row in shown] == [len(messages) for messages in written]
 
     summary = _artifact("dataset")
     assert sampled.sha256 in summary
     assert f"| train | train_sft | 27 | 60 | 0 | {sampled.train.bytes} |" in summary
 
 
-def test_all_digit_ids_and_long_texts_are_shown_as_they_are(tmp_path: Path) -> None:
-    rows = [conversation(1, text="x" * 5000) | {"prompt_id": "1" * 64}, *conversations(2, 5)]
+def test_long_texts_are_shown_in_short_with_their_length(tmp_path: Path) -> None:
+    rows = [conversation(1, text="word " * 1000), *conversations(2, 5)]
     sampling(only_train(write_jsonl(tmp_path / "rows.jsonl", rows)), tmp_path / "out")
     table = _artifact("dataset-rows")
     shown = json.loads(table)
-    assert shown[0]["prompt_id"] == "1" * 64
-    assert len(shown[0]["messages"]) == len(shown[0]["prompt"]) == 200
+    assert shown[0]["characters"] >= 5000
+    assert shown[0]["begins"].startswith("user: ") and shown[0]["begins"].endswith(" ...")
+    assert len(shown[0]["begins"]) <= SHOWN_CHARACTERS
 
 
 def test_a_refusal_fails_the_run_with_its_own_words(tmp_path: Path) -> None:
@@ -80,5 +84,5 @@ def _artifact(key: str) -> Any:
     return found.json()[0]["data"]
 
 
-def _first_ids(path: Path, count: int) -> list[str]:
-    return [json.loads(line)["prompt_id"] for line in path.read_text().split("\n")[:count]]
+def _first_conversations(path: Path, count: int) -> list[list[dict[str, str]]]:
+    return [json.loads(line)["messages"] for line in path.read_text().split("\n")[:count]]
