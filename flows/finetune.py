@@ -21,7 +21,7 @@ from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.settings import PREFECT_HOME
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from blocks import AzureMLWorkspace
 from flows.outcome import FlowResult
@@ -43,7 +43,7 @@ from tasks.scoring import SmokeScoring, smoke_score
 from tasks.stage import run_logger
 from tasks.teardown import TeardownPolicy, release
 from tasks.teardown import teardown as tear_down
-from tasks.waiting import FinishedJob, wait_for_pipeline
+from tasks.waiting import FinishedJob, RunCancelled, wait_for_pipeline
 
 STAGES, STAGES_OF_SERVING = 13, 4
 """How many a run that goes all the way has, and how many of them are only for the endpoint."""
@@ -56,6 +56,9 @@ def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     block = load_workspace(flow_run.parameters.get("workspace", "azureml"))
     released = release(block, flow_run.id, flow_run.parameters.get("job_key"), log=logger)
     logger.info("Run ended as %s. Released: %s.", state.name, released)
+    # A process that was told to end does not wait for its log to be sent.
+    for handler in logger.logger.handlers:
+        handler.flush()
 
 
 def name_unknown_parameters(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -180,6 +183,9 @@ def finetune(
         released = clock.run(tear_down, block, names, teardown)
         result = FlowResult(verdict="accepted", model=registered, released=released, **made)
         return _end(result, "Completed", clock, prices)
+    except RunCancelled as cancelled:
+        clock.settle()
+        return _cancelled(cancelled, _release_after_error(block, names))
     except Exception as error:
         clock.settle()
         return _fail(error, clock.failed, _release_after_error(block, names))
@@ -217,6 +223,11 @@ def _fail(error: Exception, stage: str | None, released: str) -> Any:
     """The run's end for the person on call: where it failed, why, and what has been cleaned up."""
     run_logger().error("Stage %s failed.", stage, exc_info=error)
     return Failed(message=f"Stage {stage or 'finetune'} failed: {error} Released: {released}.", data=error)
+
+
+def _cancelled(error: RunCancelled, released: str) -> Any:
+    """The end of a run that found itself cancelled. Prefect lets it end as nothing else."""
+    return Cancelled(message=f"{error} Released: {released}.")
 
 
 def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> str:

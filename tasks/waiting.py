@@ -148,4 +148,4 @@ def _stop_if_cancelled() -> None:
         run_logger().debug("The run's own state cannot be read: %s", error)
         return
     if state is not None and (state.is_cancelling() or state.is_cancelled()):
-        raise RunCancelled(f"Flow run {run_id} was cancelled; its job is being cancelled too.")
+        raise RunCancelled(f"Flow run {run_id} was cancelled, and its worker was not there to stop it.")

@@ -32,7 +32,7 @@ def register_data_assets(client: MLClient, sampled: SampledDataset) -> dict[str,
 
 def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
     from azure.ai.ml.entities import Data
-    from azure.core.exceptions import ResourceNotFoundError
+    from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
     split = sampled.splits()[purpose]
     name = _name(sampled.source, split.path.stem)
@@ -48,16 +48,19 @@ def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
             "rows": str(split.rows),
             "sha256": split.sha256,
         }
-        client.data.create_or_update(
-            Data(
-                name=name,
-                version=version,
-                type="uri_file",
-                path=str(split.path),
-                tags=tags,
-                description=_told(sampled, purpose),
-            )
+        asset = Data(
+            name=name,
+            version=version,
+            type="uri_file",
+            path=str(split.path),
+            tags=tags,
+            description=_told(sampled, purpose),
         )
+        try:
+            client.data.create_or_update(asset)
+        except ResourceExistsError:
+            # The answer to the upload got lost, and storage's client has tried again. Azure ML's looks first.
+            client.data.create_or_update(asset)
     return f"azureml:{name}:{version}"
 
 

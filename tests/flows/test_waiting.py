@@ -1,0 +1,76 @@
+"""What ends a run that waits for its job: a bound, or a cancellation that no worker could deliver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelling
+
+import tasks.waiting
+from blocks import AzureMLWorkspace
+from flows.finetune import finetune
+from tests.emulated import Emulator
+from tests.flows.test_finetune import endpoints, run, running_jobs
+from tests.flows.test_reattach import SUBMIT, given, jobs_of
+
+HANGS = {"kind": "step_hang", "node": "ft_nlp_model_converter"}
+
+
+def await_until(happened: Callable[[], Any], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.3)
+
+
+def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.waiting, "OWN_STATE_EVERY_SECONDS", 1)
+    wanted = given(conversations, deployment={"liveness_initial_delay": 1})
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(finetune, parameters=finetune.serialize_parameters(wanted))
+
+    def cancel() -> None:
+        await_until(lambda: jobs_of(workspace, flow_run.id))
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Cancelling())
+
+    with ThreadPoolExecutor(1) as pool, emulator.fault(SUBMIT, HANGS):
+        cancelling = pool.submit(cancel)
+        state: Any = run_flow(finetune, flow_run=flow_run, return_type="state")
+        cancelling.result()
+    assert state.is_cancelled(), state
+    [job] = jobs_of(workspace, flow_run.id)
+    assert f"Released: cancelled job {job}" in str(state.message)
+    assert _state_of(flow_run.id) == "CANCELLED"
+    assert running_jobs(workspace) == []
+    assert endpoints(workspace) == []
+
+
+def test_a_job_that_hangs_is_told_as_stuck_and_cancelled(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    with emulator.fault(SUBMIT, HANGS):
+        state = run(conversations, deployment={"enabled": False}, pipeline={"stuck_after_minutes": 0.2})
+    assert state.is_failed()
+    message = str(state.message)
+    assert message.startswith("Stage wait_for_pipeline failed: Job ")
+    assert "is stuck: it has shown nothing new" in message
+    assert "running: ft_nlp_model_converter" in message
+    assert "Released: cancelled job " in message
+    assert running_jobs(workspace) == []
+
+
+def _state_of(run_id: UUID) -> str:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+    return state.type.value if state else "none"
