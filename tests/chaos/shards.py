@@ -110,7 +110,7 @@ def _work(home: Path, log: Path, packs: Any, told: Any, enough: Any, delay: floa
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         with site(home) as here:
-            told.put((here.training_record, here.adopting_record()))
+            told.put((here.record(trains=True), here.record(trains=False)))
             while (pack := packs.get()) is not None:
                 if not enough.is_set():
                     for outcome in run_pack(here, pack, delay):

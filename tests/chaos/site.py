@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Ended:
     """Empty if everything is as it must be."""
     message: str
     seconds: float
+    unmet: frozenset[Call] = frozenset()
+    """The faults' calls that the run did not make, so that it tells nothing of them."""
 
 
 class Hangs(BaseException):
@@ -52,13 +54,15 @@ class Site:
         self.trained = self._as_if_nothing_had_been(first, trains=True)
         """How the run ended that trained the job. Faults may have been in force."""
         self.training_record = first.record
+        """The calls of that run."""
         assert first.state is not None and first.state.is_completed(), f"the run that trains: {self.trained}"
         self._job: str = first.state.result().job.name
 
-    def adopting_record(self) -> Record:
-        """The calls of a run that takes over the finished job; it runs one."""
-        done = self._under({}, trains=False)
-        ended = self._as_if_nothing_had_been(done, trains=False)
+    def record(self, *, trains: bool) -> Record:
+        """The calls of a run without faults; it runs one. Not those of the workspace's first run, which uploads what the
+        later ones find there."""
+        done = self._under({}, trains=trains)
+        ended = self._as_if_nothing_had_been(done, trains=trains)
         assert not ended.wrong, f"a run without faults: {ended}"
         return done.record
 
@@ -72,6 +76,8 @@ class Site:
         and leave nothing but what it says, which the reaper releases once Azure is well. A run that can do without the
         call may complete, as if there were no fault."""
         done = self._under({(call, 0): effect}, trains=trains)
+        if done.unmet:
+            return self._as_if_nothing_had_been(done, trains=trains)
         wrong = list(done.wrong)
         if done.state is not None and done.state.name == "Completed":
             wrong += [] if verdict.may_do_without(call) else ["completed, though it cannot do without the call"]
@@ -94,25 +100,30 @@ class Site:
         if done.state is not None:
             wrong += [] if done.state.name == "Completed" else [f"ended {done.state.name}"]
             wrong += done.unlike(jobs=int(trains), versions=1)
-        return Ended("; ".join(wrong + self._left()), done.message, done.seconds)
+        return Ended("; ".join(wrong + self._left()), done.message, done.seconds, done.unmet)
 
     def _under(self, faults: dict[tuple[Call, int], dict[str, Any]], *, trains: bool) -> _Run:
         """One run under `faults`, by call and how often (0: for ever)."""
         jobs, model = self._jobs(), f"chaos-{uuid4().hex[:8]}"
         done = _Run()
         self._emulator.ask("DELETE", "/calls")
+        rules = {
+            self._emulator.ask("POST", "/faults", {"match": {**call.match, "times": times}, "effect": effect})[
+                "id"
+            ]: call
+            for (call, times), effect in faults.items()
+        }
         began = time.monotonic()
         try:
-            with ExitStack() as rules:
-                for (call, times), effect in faults.items():
-                    rules.enter_context(self._emulator.fault({**call.match, "times": times}, effect))
-                with _ended_after(HANGS_AFTER_SECONDS):
-                    done.state = self._run(model, trains=trains)
-        except AssertionError as never_met:
-            done.wrong.append(str(never_met))
+            with _ended_after(HANGS_AFTER_SECONDS):
+                done.state = self._run(model, trains=trains)
         except Hangs:
             done.wrong.append(f"did not end in {HANGS_AFTER_SECONDS} s")
         done.seconds = time.monotonic() - began
+        hits = {rule["id"]: rule["hits"] for rule in self._emulator.ask("GET", "/faults")}
+        done.unmet = frozenset(call for id, call in rules.items() if not hits[id])
+        for id in rules:
+            self._emulator.ask("DELETE", f"/faults/{id}")
         done.record = self._emulator.ask("GET", "/calls")
         done.jobs, done.versions = len(self._jobs() - jobs), self._versions(model)
         return done
@@ -154,6 +165,7 @@ class _Run:
     versions: int = 0
     seconds: float = 0.0
     record: Record = ()
+    unmet: frozenset[Call] = frozenset()
     wrong: list[str] = field(default_factory=list)
 
     @property

@@ -9,7 +9,7 @@ from tests.emulated import ROOT
 
 TESTED = ("emulator", "flows", "tasks", "blocks", "tests/chaos")
 # How the matrix is driven and shown does not change what a cell means.
-_AROUND = frozenset({"__main__.py", "report.py", "seen.py", "shards.py", "version.py", "test_slice.py"})
+_AROUND = frozenset({"__main__.py", "calls.py", "report.py", "seen.py", "shards.py", "version.py", "test_slice.py"})
 
 
 def source() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ def test_a_job_that_hangs_is_told_as_stuck_and_cancelled(
     message = str(state.message)
     assert message.startswith("Stage wait_for_pipeline failed: Job ")
     assert "is stuck: it has shown nothing new" in message
-    assert "running: ft_nlp_model_converter" in message
+    assert re.search(r"running: \w+\.", message)
     assert "Released: cancelled job " in message
     assert running_jobs(workspace) == []
 
