@@ -16,7 +16,6 @@ from tests.deaths.verdict import Outcome
 AT_ONCE = 4
 """Runs at the same time on a machine of two cores: most of a run is waiting."""
 GATHER_SECONDS = 420
-OF_THE_RUN = (Death.RESCHEDULED, Death.SUSPENDED, Death.KILLED, Death.TERMINATED, Death.CANCELLED)
 OF_EVERYTHING = (Death.SERVER_RESTARTED, Death.WORKER_SHUT_DOWN)
 """What all runs feel, so that only one is under way."""
 
@@ -32,24 +31,32 @@ def run_all(site: Site, cells: Iterable[Cell], told: Told) -> None:
         with lock:
             told(outcome)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        ordeals = [pool.submit(ordeal, site, share, tell) for death in OF_THE_RUN for share in _shares(wanted, death)]
-    for done in ordeals:
+    settle: Callable[[Told], None] | None = None
+    for share in _together([cell for cell in wanted if cell.death is Death.WORKER_KILLED]):
+        if settle:
+            settle(tell)
+        settle = kill_with_the_worker(site, share)
+    beside_others, alone = _shares(wanted)
+    with ThreadPoolExecutor(AT_ONCE + 1) as pool:
+        # Nobody has to be there while dead runs wait to be noticed.
+        under_way = [pool.submit(settle, tell)] if settle else []
+        under_way += [pool.submit(ordeal, site, share, tell) for share in beside_others]
+    for done in under_way:
         done.result()
-    for death in OF_EVERYTHING:
-        for share in _shares(wanted, death):
-            ordeal(site, share, tell)
-    worker_killed = [cell for cell in wanted if cell.death is Death.WORKER_KILLED]
-    for share in _together(worker_killed):
-        with_the_worker(site, share, tell)
+    for share in alone:
+        ordeal(site, share, tell)
 
 
-def _shares(cells: Sequence[Cell], death: Death) -> list[list[Cell]]:
-    """One run may survive them all; otherwise each has its own."""
-    of_it = [cell for cell in cells if cell.death is death]
-    if death.survived:
-        return [of_it] if of_it else []
-    return [[cell] for cell in of_it]
+def _shares(cells: Sequence[Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
+    """Which cells one run goes through: of the runs that may be under way together, and of those that must be alone. A run
+    goes through as many deaths as it survives, but only one in each stage."""
+    survived = [cell for cell in cells if cell.death.survived]
+    mortal = [[cell] for cell in cells if not cell.death.survived and cell.death is not Death.WORKER_KILLED]
+    if len({cell.stage for cell in survived}) == len(survived):
+        return mortal, [survived] if survived else []
+    by_death = {cell.death: [other for other in survived if other.death is cell.death] for cell in survived}
+    alone = [by_death.pop(death) for death in OF_EVERYTHING if death in by_death]
+    return [*by_death.values(), *mortal], alone
 
 
 def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -60,8 +67,9 @@ def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
     return [share for share in (early[:4], early[4:], late[:3], late[3:]) if share]
 
 
-def with_the_worker(site: Site, cells: Sequence[Cell], told: Told) -> None:
-    """Every cell's run is brought to its stage; then the worker and all of them are killed, and another worker comes."""
+def kill_with_the_worker(site: Site, cells: Sequence[Cell]) -> Callable[[Told], None]:
+    """Every cell's run is brought to its stage; then the worker and all of them are killed, and another worker comes. What is
+    returned awaits what becomes of them, and tells."""
     runs = {cell: started(site, [cell]) for cell in cells}
     holds = {cell: held(run, cell) for cell, run in runs.items()}
     missing: dict[Cell, str] = {}
@@ -86,14 +94,17 @@ def with_the_worker(site: Site, cells: Sequence[Cell], told: Told) -> None:
         strikes.kill(run)
     site.start_worker()
 
-    def await_verdict(cell: Cell) -> None:
-        run = runs[cell]
-        try:
-            await_until(lambda: run.is_final, GATHER_SECONDS, f"the end of {run.id}")
-        except Late as late:
-            missing.setdefault(cell, str(late))
-        for outcome in judged(run, [Struck(cell, at)], missing.get(cell, "")):
-            told(outcome)
+    def settle(told: Told) -> None:
+        def await_verdict(cell: Cell) -> None:
+            run = runs[cell]
+            try:
+                await_until(lambda: run.is_final, GATHER_SECONDS, f"the end of {run.id}")
+            except Late as late:
+                missing.setdefault(cell, str(late))
+            for outcome in judged(run, [Struck(cell, at)], missing.get(cell, "")):
+                told(outcome)
 
-    with ThreadPoolExecutor(len(cells)) as pool:
-        list(pool.map(await_verdict, cells))
+        with ThreadPoolExecutor(len(cells)) as pool:
+            list(pool.map(await_verdict, cells))
+
+    return settle

@@ -89,7 +89,9 @@ def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome]:
         trouble = str(broken)
     hold.lift()
     if not struck:
-        yield Outcome(cells[0], trouble or "ended before it was met in the stage", **_ended(run))
+        state = run.read()["state"]
+        wrong = trouble or "ended before it was met in the stage"
+        yield Outcome(cells[0], wrong, state["name"], message=(state["message"] or "")[:500])
         return
     yield from judged(run, struck, trouble)
 
@@ -109,8 +111,3 @@ def judged(run: Run, struck: Sequence[Struck], trouble: str) -> Iterator[Outcome
             verdict.versions,
             verdict.message[:500],
         )
-
-
-def _ended(run: Run) -> dict[str, str]:
-    state = run.read()["state"]
-    return {"ended": state["name"], "message": (state["message"] or "")[:500]}

@@ -67,6 +67,23 @@ def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
     assert running_jobs(workspace) == []
 
 
+def test_a_deployment_that_crashes_tells_the_last_lines_of_both_containers(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, trained: FlowResult
+) -> None:
+    crash = {"kind": "deployment_crash", "message": "The GPU fell off the bus."}
+    with emulator.fault({"method": "PUT", "path": ARM + "/deployments/*", "times": 0}, crash):
+        state = run(conversations, job_key=trained.job.name)
+    message = str(state.message)
+    assert state.is_failed(), message
+    assert message.startswith("Stage create_deployment failed: ")
+    inference, storage = (
+        message.index(f"Last lines of {container}:\n") for container in ("inference-server", "storage-initializer")
+    )
+    assert "The GPU fell off the bus." in message[inference:]
+    assert message[storage:].splitlines()[1].strip(), "the log is not empty"
+    assert endpoints(workspace) == []
+
+
 def test_an_endpoint_that_cannot_be_deleted_fails_the_run_and_is_the_reapers(
     emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, trained: FlowResult
 ) -> None:

@@ -20,7 +20,7 @@ from blocks import AzureMLWorkspace
 from flows.finetune import finetune
 from tests.emulated import Emulator
 from tests.flows.test_finetune import endpoints, run, running_jobs
-from tests.flows.test_reattach import SUBMIT, given, jobs_of
+from tests.flows.test_reattach import SUBMIT, given, jobs_of, retry
 
 HANGS = {"kind": "step_hang", "node": "ft_nlp_model_converter"}
 
@@ -32,7 +32,7 @@ def await_until(happened: Callable[[], Any], seconds: float = 120) -> None:
         time.sleep(0.3)
 
 
-def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself(
+def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself_and_can_be_retried(
     emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.waiting, "OWN_STATE_EVERY_SECONDS", 1)
@@ -55,6 +55,11 @@ def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself(
     assert _state_of(flow_run.id) == "CANCELLED"
     assert running_jobs(workspace) == []
     assert endpoints(workspace) == []
+
+    state = retry(flow_run.id)
+    assert state.is_completed(), state.message
+    assert jobs_of(workspace, flow_run.id) == [job, f"{job}-r2"]
+    assert state.result().job.name == f"{job}-r2"
 
 
 def test_a_job_that_hangs_is_told_as_stuck_and_cancelled(
