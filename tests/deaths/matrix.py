@@ -50,13 +50,17 @@ def run_all(site: Site, cells: Iterable[Cell], told: Told) -> None:
 def _shares(cells: Sequence[Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
     """Which cells one run goes through: of the runs that may be under way together, and of those that must be alone. A run
     goes through as many deaths as it survives, but only one in each stage."""
-    survived = [cell for cell in cells if cell.death.survived]
     mortal = [[cell] for cell in cells if not cell.death.survived and cell.death is not Death.WORKER_KILLED]
+    by_death = {death: [cell for cell in cells if cell.death is death] for death in Death if death.survived}
+    # It is started by another command than the others.
+    rescheduled = by_death.pop(Death.RESCHEDULED)
+    survived = [cell for cell in cells if cell.death in by_death]
     if len({cell.stage for cell in survived}) == len(survived):
-        return mortal, [survived] if survived else []
-    by_death = {cell.death: [other for other in survived if other.death is cell.death] for cell in survived}
-    alone = [by_death.pop(death) for death in OF_EVERYTHING if death in by_death]
-    return [*by_death.values(), *mortal], alone
+        beside_others, alone = [rescheduled, *mortal], [survived]
+    else:
+        alone = [by_death.pop(death) for death in OF_EVERYTHING]
+        beside_others = [rescheduled, *by_death.values(), *mortal]
+    return [share for share in beside_others if share], [share for share in alone if share]
 
 
 def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
