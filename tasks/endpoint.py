@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 ENDPOINT_DEADLINE_SECONDS = 30 * 60
 SETTLE_POLL_SECONDS = 5
 LOG_LINES = 50
-CONTAINERS = ("StorageInitializer", "InferenceServer")
+CONTAINERS = ("storage-initializer", "inference-server")
+"""As the SDK takes them."""
 MOST_TIMEOUT_MS = 180_000
 """Azure ML's limit for `request_timeout_ms` of a managed online deployment."""
 
