@@ -97,6 +97,9 @@ class Stack:
         return {
             **own,
             "PREFECT_SERVER_ENCRYPTION_KEY": key,
+            # Seen with the default, 15: a writer that needs one more connection waits for those who wait for the writer; the
+            # server answers nobody for two minutes, and loses events.
+            "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "100",
             **({"PREFECT_SERVER_API_AUTH_STRING": login} if login else {}),
             **{name: os.environ[name] for name in (DATABASE,) if name in os.environ},
         }
