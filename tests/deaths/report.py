@@ -28,7 +28,7 @@ In a cell: how the run ended, the seconds until it was at work again or final wi
 
 
 def write(outcomes: Sequence[Outcome]) -> None:
-    """Writes the page."""
+    """Writes the page of all `outcomes`, a cell's last being the one that counts."""
     by_cell = {outcome.cell: outcome for outcome in outcomes}
     green = sum(not outcome.wrong for outcome in by_cell.values())
     text = HEAD.format(day=f"{datetime.now(UTC):%d %B %Y}", green=green, all=len(WHOLE))
@@ -36,12 +36,9 @@ def write(outcomes: Sequence[Outcome]) -> None:
     for stage in Stage:
         cells = (_shown(by_cell.get(Cell(stage, death))) for death in Death)
         text += f"| `{stage}` | {' | '.join(cells)} |\n"
-    if red := [outcome for outcome in by_cell.values() if outcome.wrong]:
-        text += "\n## Not as it must be\n\n"
-        text += "".join(
-            f"* {outcome.cell}: {outcome.wrong}. {outcome.ended}: {' '.join(outcome.message.split())[:300]}\n"
-            for outcome in red
-        )
+    red = [outcome for outcome in outcomes if outcome.wrong]
+    text += _told("Not as it must be", [outcome for outcome in red if outcome is by_cell[outcome.cell]])
+    text += _told("Run again, after this", [outcome for outcome in red if outcome is not by_cell[outcome.cell]])
     PAGE.write_text(text, encoding="utf-8")
 
 
@@ -51,3 +48,13 @@ def _shown(outcome: Outcome | None) -> str:
     mark = "**red** " if outcome.wrong else ""
     how = f", {outcome.recovery}" if outcome.recovery else ""
     return f"{mark}{outcome.ended}, {outcome.seconds:.0f} s{how}"
+
+
+def _told(title: str, red: Sequence[Outcome]) -> str:
+    if not red:
+        return ""
+    lines = (
+        f"* {outcome.cell}: {outcome.wrong}. {outcome.ended}: {' '.join(outcome.message.split())[:300]}\n"
+        for outcome in red
+    )
+    return f"\n## {title}\n\n{''.join(lines)}"

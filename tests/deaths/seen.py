@@ -27,13 +27,16 @@ def keep(outcome: Outcome) -> None:
 
 def kept(file: Path | None = None) -> Iterator[Outcome]:
     """Each cell's last outcome."""
+    yield from {outcome.cell: outcome for outcome in every(file)}.values()
+
+
+def every(file: Path | None = None) -> Iterator[Outcome]:
+    """All outcomes, in their order: a cell that was run again has several."""
     file = file or _file()
-    found: dict[Cell, Outcome] = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file and file.exists() else ():
         row = json.loads(line)
         cell = Cell(Stage(row["cell"]["stage"]), Death(row["cell"]["death"]))
-        found[cell] = Outcome(**{**row, "cell": cell})
-    yield from found.values()
+        yield Outcome(**{**row, "cell": cell})
 
 
 def _file() -> Path | None:
