@@ -94,7 +94,8 @@ class FlowResult(BaseModel):
             page = link(self.endpoint.name, endpoint_page(studio, self.endpoint.name))
             facts["Endpoint"] = f"{page}, {'serves' if self.serves else 'deleted'}"
         links = [f"* Job in Azure ML studio: {link(self.job.name, studio)}"]
-        links.append(f"* Run in MLflow: `{self.job.name}`, tracking address `{self.tracking_uri}`")
+        # Azure ML's MLflow has no pages but studio's.
+        links.append(f"* Run in MLflow: {link(self.job.name, studio)}, by its clients at `{self.tracking_uri}`")
         if self.endpoint and self.serves:
             links.append(f"* Scoring address: `{self.endpoint.scoring_uri}`")
         stages = [(stage, duration(seconds)) for stage, seconds in self.seconds.items()]
