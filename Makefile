@@ -69,6 +69,9 @@ bench-emulator: setup ## how quickly the emulator is ready and answers, against 
 bench-waiting: setup ## what waiting for a job costs, and how soon its end is noticed, against jobs.stream (five minutes)
 	$(BIN)/python -m benchmarks.waiting
 
+bench-training: setup ## tokens a second of the fine-tune step, against transformers' own loop (ten minutes)
+	$(BIN)/python -m benchmarks.training
+
 chaos: setup ## every Azure call of a run times every fault, every stage times every death; writes docs/reliability*.md (long)
 	$(BIN)/python -m tests.chaos --slice full
 	$(BIN)/python -m tests.deaths
