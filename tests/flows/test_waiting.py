@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,12 @@ from prefect.states import Cancelling
 import tasks.waiting
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune
+from tests.deployments.operated import until
 from tests.emulated import Emulator
 from tests.flows.test_finetune import endpoints, run, running_jobs
 from tests.flows.test_reattach import SUBMIT, given, jobs_of, retry
 
 HANGS = {"kind": "step_hang", "node": "ft_nlp_model_converter"}
-
-
-def await_until(happened: Callable[[], Any], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.3)
 
 
 def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself_and_can_be_retried(
@@ -41,7 +33,7 @@ def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself_and_can_be_
         flow_run = client.create_flow_run(finetune, parameters=finetune.serialize_parameters(wanted))
 
     def cancel() -> None:
-        await_until(lambda: jobs_of(workspace, flow_run.id))
+        until(lambda: bool(jobs_of(workspace, flow_run.id)))
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(flow_run.id, Cancelling())
 

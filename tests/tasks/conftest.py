@@ -1,8 +1,9 @@
-"""The emulator's workspace, as a block."""
+"""The emulator's workspace, as a block, and the model that is fine-tuned."""
 
 import pytest
 
 from blocks import AzureMLWorkspace
+from tasks.models import FoundationModel, ModelChoice, find_foundation_model
 from tests.emulated import Emulator
 
 
@@ -13,3 +14,9 @@ def workspace(emulator: Emulator) -> AzureMLWorkspace:
     return AzureMLWorkspace(
         subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
     )
+
+
+@pytest.fixture(scope="session")
+def foundation(workspace: AzureMLWorkspace) -> FoundationModel:
+    """The model that a run without other wishes fine-tunes."""
+    return find_foundation_model.fn(workspace, ModelChoice())

@@ -10,15 +10,10 @@ from azure.core.exceptions import HttpResponseError
 from blocks import AzureMLWorkspace
 from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
 from tasks.errors import AzureFailure, Refused
-from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+from tasks.models import FoundationModel
 from tests.emulated import Emulator
 
 SIZE = "Standard_NC6s_v3"
-
-
-@pytest.fixture(scope="module")
-def model(workspace: AzureMLWorkspace) -> FoundationModel:
-    return find_foundation_model.fn(workspace, ModelChoice())
 
 
 @pytest.fixture
@@ -26,8 +21,12 @@ def cluster() -> str:
     return f"cluster-{uuid4().hex[:8]}"
 
 
-def validated(workspace: AzureMLWorkspace, model: FoundationModel, cluster: str, priority: str) -> ValidatedCompute:
-    return validate_compute.fn(workspace, model, ComputeChoice(cluster=cluster, size=SIZE, priority=priority), 1, None)  # type: ignore[arg-type]
+def validated(
+    workspace: AzureMLWorkspace, foundation: FoundationModel, cluster: str, priority: str
+) -> ValidatedCompute:
+    return validate_compute.fn(
+        workspace, foundation, ComputeChoice(cluster=cluster, size=SIZE, priority=priority), 1, None
+    )  # type: ignore[arg-type]
 
 
 def creation(cluster: str) -> dict[str, str]:
@@ -35,39 +34,39 @@ def creation(cluster: str) -> dict[str, str]:
 
 
 def test_without_quota_for_dedicated_nodes_low_priority_ones_are_taken(
-    workspace: AzureMLWorkspace, emulator: Emulator, model: FoundationModel, cluster: str
+    workspace: AzureMLWorkspace, emulator: Emulator, foundation: FoundationModel, cluster: str
 ) -> None:
     with emulator.fault(creation(cluster), {"kind": "quota"}):
-        made = validated(workspace, model, cluster, "dedicated_then_low_priority")
+        made = validated(workspace, foundation, cluster, "dedicated_then_low_priority")
     assert (made.created, made.tier) == (True, "low_priority")
     assert workspace.client().compute.get(cluster).tier == "low_priority"
 
 
 def test_without_quota_for_either_the_last_refusal_is_told(
-    workspace: AzureMLWorkspace, emulator: Emulator, model: FoundationModel, cluster: str
+    workspace: AzureMLWorkspace, emulator: Emulator, foundation: FoundationModel, cluster: str
 ) -> None:
     with (
         emulator.fault({**creation(cluster), "times": 0}, {"kind": "quota"}),
         pytest.raises(AzureFailure, match=f"creating cluster {cluster} .*low_priority.* failed, quota"),
     ):
-        validated(workspace, model, cluster, "dedicated_then_low_priority")
+        validated(workspace, foundation, cluster, "dedicated_then_low_priority")
 
 
 def test_another_refusal_is_not_taken_for_a_lack_of_quota(
-    workspace: AzureMLWorkspace, emulator: Emulator, model: FoundationModel, cluster: str
+    workspace: AzureMLWorkspace, emulator: Emulator, foundation: FoundationModel, cluster: str
 ) -> None:
     refused = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed."}
     with (
         emulator.fault({**creation(cluster), "times": 0}, refused),
         pytest.raises(AzureFailure, match="failed, auth"),
     ):
-        validated(workspace, model, cluster, "dedicated_then_low_priority")
+        validated(workspace, foundation, cluster, "dedicated_then_low_priority")
     calls = [call for call in emulator.ask("GET", "/calls") if call["method"] == "PUT" and cluster in call["path"]]
     assert len(calls) == 2, "a token may have expired, so twice; never with the other priority"
 
 
 def test_a_cluster_whose_provisioning_failed_is_refused(
-    workspace: AzureMLWorkspace, emulator: Emulator, model: FoundationModel, cluster: str
+    workspace: AzureMLWorkspace, emulator: Emulator, foundation: FoundationModel, cluster: str
 ) -> None:
     from azure.ai.ml.entities import AmlCompute
 
@@ -75,4 +74,4 @@ def test_a_cluster_whose_provisioning_failed_is_refused(
     with emulator.fault(creation(cluster), full), pytest.raises(HttpResponseError, match="The subnet is full"):
         workspace.client().compute.begin_create_or_update(AmlCompute(name=cluster, size=SIZE)).result()
     with pytest.raises(Refused, match=f"Provisioning of cluster {cluster} failed"):
-        validated(workspace, model, cluster, "dedicated")
+        validated(workspace, foundation, cluster, "dedicated")

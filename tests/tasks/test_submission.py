@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from blocks import AzureMLWorkspace
 from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
 from tasks.errors import AzureFailure
 from tasks.jobs import CANCELLING, JobFailed, find_job
-from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+from tasks.models import FoundationModel
 from tasks.naming import RunNames, run_id_of
 from tasks.parameters import TrainingParameters
 from tasks.pipeline import PipelineChoice, SubmittedJob, submit_pipeline
@@ -26,19 +25,15 @@ from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import sample
 from tasks.states import word
 from tasks.teardown import release
+from tests.deployments.operated import until
 from tests.emulated import Emulator, command_line
 from tests.emulator.jobs.test_refusals import put, step
 from tests.tasks.dataset.made import dataset
 
 
 @pytest.fixture(scope="module")
-def model(workspace: AzureMLWorkspace) -> FoundationModel:
-    return find_foundation_model.fn(workspace, ModelChoice())
-
-
-@pytest.fixture(scope="module")
-def compute(workspace: AzureMLWorkspace, model: FoundationModel) -> ValidatedCompute:
-    return validate_compute.fn(workspace, model, ComputeChoice(cluster="for-submissions"), 1, None)
+def compute(workspace: AzureMLWorkspace, foundation: FoundationModel) -> ValidatedCompute:
+    return validate_compute.fn(workspace, foundation, ComputeChoice(cluster="for-submissions"), 1, None)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +46,10 @@ class Submitter:
     """One run that submits, and can submit again."""
 
     def __init__(
-        self, workspace: AzureMLWorkspace, model: FoundationModel, compute: ValidatedCompute, data: SampledDataset
+        self, workspace: AzureMLWorkspace, foundation: FoundationModel, compute: ValidatedCompute, data: SampledDataset
     ) -> None:
         self.workspace, self.names = workspace, RunNames(uuid4())
-        self._made_from = (model, compute, data)
+        self._made_from = (foundation, compute, data)
 
     def submit(self, choice: PipelineChoice | None = None, training: TrainingParameters | None = None) -> SubmittedJob:
         slow = training or TrainingParameters(num_train_epochs=500)
@@ -73,22 +68,15 @@ class Submitter:
         return sorted(str(job.name) for job in readable if run_id_of(job.tags) == self.names.run_id)
 
 
-def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def another(
-    workspace: AzureMLWorkspace, model: FoundationModel, compute: ValidatedCompute, data: SampledDataset
+    workspace: AzureMLWorkspace, foundation: FoundationModel, compute: ValidatedCompute, data: SampledDataset
 ) -> Iterator[Callable[[], Submitter]]:
     """Makes runs; what they have submitted is cancelled afterwards."""
     made: list[Submitter] = []
 
     def make() -> Submitter:
-        made.append(Submitter(workspace, model, compute, data))
+        made.append(Submitter(workspace, foundation, compute, data))
         return made[-1]
 
     yield make
@@ -149,7 +137,7 @@ def test_submitting_again_takes_over_the_job_and_a_successor_follows_a_bad_end(r
     assert run.jobs() == [first.name, successor.name]
 
 
-def test_what_was_asked_for_reaches_azure(run: Submitter, model: FoundationModel) -> None:
+def test_what_was_asked_for_reaches_azure(run: Submitter, foundation: FoundationModel) -> None:
     submitted = run.submit(training=TrainingParameters(num_train_epochs=400, apply_lora=False, seed=7))
     job = find_job(run.workspace, submitted.name)
     assert job is not None
@@ -157,8 +145,8 @@ def test_what_was_asked_for_reaches_azure(run: Submitter, model: FoundationModel
     assert str(inputs["num_train_epochs"]._data) == "400"
     assert str(inputs["apply_lora"]._data) == "false"
     assert {"train_file_path", "validation_file_path", "test_file_path", "compute_finetune"} <= set(inputs)
-    assert job.display_name.startswith(f"{model.name}-made-bs4-cosine-ds2-nolora-")
-    assert job.experiment_name == f"chat_completion_{model.name}"
+    assert job.display_name.startswith(f"{foundation.name}-made-bs4-cosine-ds2-nolora-")
+    assert job.experiment_name == f"chat_completion_{foundation.name}"
     assert job.settings.force_rerun is True
     assert job.settings.continue_on_step_failure is False
 

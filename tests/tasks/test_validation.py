@@ -12,26 +12,25 @@ from tasks.models import FoundationModel, ModelChoice, find_foundation_model
 SIZE = "Standard_NC6s_v3"
 
 
-@pytest.fixture(scope="module")
-def model(workspace: AzureMLWorkspace) -> FoundationModel:
-    return find_foundation_model.fn(workspace, ModelChoice())
-
-
 def validated(
-    workspace: AzureMLWorkspace, model: FoundationModel, nodes: int = 1, instance_type: str | None = SIZE, **choice: Any
+    workspace: AzureMLWorkspace,
+    foundation: FoundationModel,
+    nodes: int = 1,
+    instance_type: str | None = SIZE,
+    **choice: Any,
 ) -> ValidatedCompute:
-    return validate_compute.fn(workspace, model, ComputeChoice(**choice), nodes, instance_type)
+    return validate_compute.fn(workspace, foundation, ComputeChoice(**choice), nodes, instance_type)
 
 
 def clusters(workspace: AzureMLWorkspace) -> set[str]:
     return {str(compute.name) for compute in workspace.client().compute.list()}
 
 
-def test_the_default_model_is_found_with_what_its_publisher_says(model: FoundationModel) -> None:
-    assert model.id.startswith("azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/")
-    assert not model.archived
-    assert model.finetune_allow_list
-    assert model.defaults["apply_lora"] == "true"
+def test_the_default_model_is_found_with_what_its_publisher_says(foundation: FoundationModel) -> None:
+    assert foundation.id.startswith("azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/")
+    assert not foundation.archived
+    assert foundation.finetune_allow_list
+    assert foundation.defaults["apply_lora"] == "true"
 
 
 @pytest.mark.parametrize("choice", [ModelChoice(name="no-such-model"), ModelChoice(version="999")])
@@ -46,18 +45,18 @@ def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace
     assert find_foundation_model.fn(workspace, ModelChoice(name="Phi-2-chat", allow_retired=True)).dates
 
 
-def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace, model: FoundationModel) -> None:
-    first = validated(workspace, model, cluster="made-once", size=SIZE)
-    again = validated(workspace, model, cluster="made-once")
+def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
+    first = validated(workspace, foundation, cluster="made-once", size=SIZE)
+    again = validated(workspace, foundation, cluster="made-once")
     assert (first.created, again.created) == (True, False)
     assert (again.size.lower(), again.gpus_per_node, again.tier) == (SIZE.lower(), 1, "dedicated")
     assert {line.purpose.split()[0] for line in again.quota} == {"training", "serving"}
 
 
-def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, model: FoundationModel) -> None:
-    validated(workspace, model, cluster="small-one", size=SIZE)
+def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
+    validated(workspace, foundation, cluster="small-one", size=SIZE)
     with pytest.raises(Refused, match="not Standard_NC24rs_v3"):
-        validated(workspace, model, cluster="small-one", size="Standard_NC24rs_v3")
+        validated(workspace, foundation, cluster="small-one", size="Standard_NC24rs_v3")
 
 
 @pytest.mark.parametrize(
@@ -72,8 +71,8 @@ def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, model
     ],
 )
 def test_what_does_not_do_is_refused_before_anything_is_created(
-    workspace: AzureMLWorkspace, model: FoundationModel, choice: dict[str, Any], why: str
+    workspace: AzureMLWorkspace, foundation: FoundationModel, choice: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(Refused, match=why):
-        validated(workspace, model, cluster="never-made", **choice)
+        validated(workspace, foundation, cluster="never-made", **choice)
     assert "never-made" not in clusters(workspace)
