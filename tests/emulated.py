@@ -73,15 +73,25 @@ class Emulator:
         return control.ask(self.installation, self.running.tls_port, method, path, body)
 
     @contextlib.contextmanager
-    def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> Iterator[str]:
-        """A fault rule in force for a while; yields its id. What it was never needed for fails the test."""
+    def rule(self, match: dict[str, Any], effect: dict[str, Any]) -> Iterator[str]:
+        """A fault rule in force for a while; yields its id."""
         id = self.ask("POST", "/faults", {"match": match, "effect": effect})["id"]
         try:
             yield id
-            [rule] = [rule for rule in self.ask("GET", "/faults") if rule["id"] == id]
-            assert rule["hits"] > 0, f"no call met the fault {match}"
         finally:
             self.ask("DELETE", f"/faults/{id}")
+
+    def hits(self, id: str) -> int:
+        """How many calls a rule in force has met."""
+        [rule] = [rule for rule in self.ask("GET", "/faults") if rule["id"] == id]
+        return int(rule["hits"])
+
+    @contextlib.contextmanager
+    def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> Iterator[str]:
+        """A fault rule in force for a while; yields its id. What it was never needed for fails the test."""
+        with self.rule(match, effect) as id:
+            yield id
+            assert self.hits(id) > 0, f"no call met the fault {match}"
 
     def credential(self, principal: str = "contributor") -> Any:
         """A credential of the real azure-identity."""

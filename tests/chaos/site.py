@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,23 +107,19 @@ class Site:
         jobs, model = self._jobs(), f"chaos-{uuid4().hex[:8]}"
         done = _Run()
         self._emulator.ask("DELETE", "/calls")
-        rules = {
-            self._emulator.ask("POST", "/faults", {"match": {**call.match, "times": times}, "effect": effect})[
-                "id"
-            ]: call
-            for (call, times), effect in faults.items()
-        }
-        began = time.monotonic()
-        try:
-            with _ended_after(HANGS_AFTER_SECONDS):
-                done.state = self._run(model, trains=trains)
-        except Hangs:
-            done.wrong.append(f"did not end in {HANGS_AFTER_SECONDS} s")
-        done.seconds = time.monotonic() - began
-        hits = {rule["id"]: rule["hits"] for rule in self._emulator.ask("GET", "/faults")}
-        done.unmet = frozenset(call for id, call in rules.items() if not hits[id])
-        for id in rules:
-            self._emulator.ask("DELETE", f"/faults/{id}")
+        with ExitStack() as rules:
+            ids = {
+                rules.enter_context(self._emulator.rule({**call.match, "times": times}, effect)): call
+                for (call, times), effect in faults.items()
+            }
+            began = time.monotonic()
+            try:
+                with _ended_after(HANGS_AFTER_SECONDS):
+                    done.state = self._run(model, trains=trains)
+            except Hangs:
+                done.wrong.append(f"did not end in {HANGS_AFTER_SECONDS} s")
+            done.seconds = time.monotonic() - began
+            done.unmet = frozenset(call for id, call in ids.items() if not self._emulator.hits(id))
         done.record = self._emulator.ask("GET", "/calls")
         done.jobs, done.versions = len(self._jobs() - jobs), self._versions(model)
         return done

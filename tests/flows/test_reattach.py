@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
@@ -30,10 +31,15 @@ def given(conversations: Path, **more: Any) -> dict[str, Any]:
     return parameters(conversations, **{**wanted, **more})
 
 
+def created(wanted: dict[str, Any]) -> FlowRun:
+    """A run that has not begun."""
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run(finetune, parameters=finetune.serialize_parameters(wanted))
+
+
 def first_try(wanted: dict[str, Any]) -> tuple[UUID, State[FlowResult]]:
     """Runs the flow; returns the run's id with its state."""
-    with get_client(sync_client=True) as client:
-        flow_run = client.create_flow_run(finetune, parameters=finetune.serialize_parameters(wanted))
+    flow_run = created(wanted)
     return flow_run.id, run_flow(finetune, flow_run=flow_run, return_type="state")  # type: ignore[return-value,arg-type]
 
 

@@ -19,7 +19,7 @@ from flows.finetune import finetune
 from tests.deployments.operated import until
 from tests.emulated import Emulator
 from tests.flows.test_finetune import endpoints, run, running_jobs
-from tests.flows.test_reattach import SUBMIT, given, jobs_of, retry
+from tests.flows.test_reattach import SUBMIT, created, given, jobs_of, retry
 
 HANGS = {"kind": "step_hang", "node": "ft_nlp_model_converter"}
 
@@ -28,9 +28,7 @@ def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself_and_can_be_
     emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.waiting, "OWN_STATE_EVERY_SECONDS", 1)
-    wanted = given(conversations, deployment={"liveness_initial_delay": 1})
-    with get_client(sync_client=True) as client:
-        flow_run = client.create_flow_run(finetune, parameters=finetune.serialize_parameters(wanted))
+    flow_run = created(given(conversations, deployment={"liveness_initial_delay": 1}))
 
     def cancel() -> None:
         until(lambda: bool(jobs_of(workspace, flow_run.id)))

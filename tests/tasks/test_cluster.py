@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,11 +23,10 @@ def cluster() -> str:
 
 
 def validated(
-    workspace: AzureMLWorkspace, foundation: FoundationModel, cluster: str, priority: str
+    workspace: AzureMLWorkspace, foundation: FoundationModel, cluster: str, priority: Any
 ) -> ValidatedCompute:
-    return validate_compute.fn(
-        workspace, foundation, ComputeChoice(cluster=cluster, size=SIZE, priority=priority), 1, None
-    )  # type: ignore[arg-type]
+    choice = ComputeChoice(cluster=cluster, size=SIZE, priority=priority)
+    return validate_compute.fn(workspace, foundation, choice, 1, None)
 
 
 def creation(cluster: str) -> dict[str, str]:

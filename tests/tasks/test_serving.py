@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -92,7 +91,7 @@ def test_a_deployment_that_is_not_ready_by_the_deadline_has_failed(
 
 @pytest.mark.parametrize("policy", ["keep_on_success", "ttl"])
 def test_a_kept_endpoint_stays_until_its_time_is_over(
-    workspace: AzureMLWorkspace, names: RunNames, policy: str, tmp_path: Path
+    workspace: AzureMLWorkspace, names: RunNames, policy: str
 ) -> None:
     created(workspace, names, policy)
     chosen = TeardownPolicy(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
