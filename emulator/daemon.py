@@ -48,10 +48,10 @@ def find(state: Path) -> Running | None:
     try:
         running = Running(**json.loads((state / PROCESS_FILE).read_text()))
         process = psutil.Process(running.pid)
+        # The time of creation tells it from another process that got the same id later.
+        alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - running.created) < 1.0
     except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
         return None
-    # The time of creation tells it from another process that got the same id later.
-    alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - running.created) < 1.0
     return running if alive else None
 
 

@@ -9,10 +9,25 @@ import pytest
 
 from tests.emulated import CALLS, Emulator, pointed_at, running_emulator
 
+TESTS = Path(__file__).parent
 
-def pytest_sessionstart() -> None:
+
+SHARED_BY_A_FOLDER = (TESTS / "deployments", TESTS / "scale")
+"""Their fixtures bring up a whole stack, which only one of the session's processes should do."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
     """A session's record of calls begins empty."""
-    CALLS.unlink(missing_ok=True)
+    if not hasattr(session.config, "workerinput"):
+        CALLS.unlink(missing_ok=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests stay together in one process of `pytest -n`: a file's, or those of a folder that shares a stack."""
+    for item in items:
+        together = item.path.parent if item.path.parent in SHARED_BY_A_FOLDER else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(TESTS))))
 
 
 @pytest.fixture(scope="session")

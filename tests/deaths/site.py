@@ -24,6 +24,7 @@ from tests.deaths.holds import OwnNames
 from tests.deployments.operated import OF_MANUAL, SMALL, Operator
 from tests.emulated import Emulator, free_port, pointed_at
 from tests.flows.conftest import write_conversations
+from tests.processes import alive_where
 
 HEARTBEAT_SECONDS = 30
 """The least that Prefect takes; the stack's own is 180."""
@@ -186,13 +187,7 @@ class Run:
 
     def processes(self) -> list[psutil.Process]:
         """The flow's processes, the outermost first; not those of a worker or a hook's parent."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("PREFECT__FLOW_RUN_ID") == str(self.id):
-                    found.append(process)
-        alive = [process for process in found if _alive(process)]
-        return sorted(alive, key=lambda process: process.create_time())
+        return alive_where(lambda process: process.environ().get("PREFECT__FLOW_RUN_ID") == str(self.id))
 
     def said(self) -> Iterator[str]:
         """Its log, as Prefect's server has it."""
@@ -202,12 +197,6 @@ class Run:
             yield from (str(line["message"]) for line in lines)
             if len(lines) < 200:
                 return
-
-
-def _alive(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 @contextlib.contextmanager

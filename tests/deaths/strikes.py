@@ -14,6 +14,7 @@ from tasks.states import word
 from tests.deaths.cells import Death, Stage
 from tests.deaths.holds import SHARED, Hold, held_call
 from tests.deaths.site import FINAL, Run, Site, await_until
+from tests.processes import alive_where, is_alive
 
 GONE_SECONDS = 120
 STATE_SECONDS = 300
@@ -67,7 +68,7 @@ def _killed(run: Run, hold: Hold) -> None:
 
 def _terminated(run: Run, hold: Hold) -> None:
     """After the call has taken effect, before its answer is read."""
-    engine = _engine(run)
+    [*_, engine] = _with_word(run, "engine")
     freeze(run)
     await_answer(run, hold)
     _signal([engine], signal.SIGTERM)
@@ -76,7 +77,7 @@ def _terminated(run: Run, hold: Hold) -> None:
 
 
 def _rescheduled(run: Run, hold: Hold) -> None:
-    [supervisor] = [process for process in run.processes() if "execute" in process.cmdline()]
+    [supervisor] = _with_word(run, "execute")
     _signal([supervisor], signal.SIGTERM)
     _await_end(supervisor)
 
@@ -141,9 +142,9 @@ _STRIKES: dict[Death, Callable[[Run, Hold], None]] = {
 }
 
 
-def _engine(run: Run) -> psutil.Process:
-    """The process that the flow itself runs in."""
-    return [process for process in run.processes() if any("engine" in word for word in process.cmdline())][-1]
+def _with_word(run: Run, part: str) -> list[psutil.Process]:
+    """Those of a run's processes that have it in a word of their command line: the flow's own is Prefect's engine."""
+    return alive_where(lambda process: any(part in word for word in process.cmdline()), run.processes())
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
@@ -157,9 +158,4 @@ def _await_gone(run: Run, seconds: float = GONE_SECONDS) -> None:
 
 
 def _await_end(process: psutil.Process) -> None:
-    def ended() -> bool:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return process.status() == psutil.STATUS_ZOMBIE
-        return True
-
-    await_until(ended, GONE_SECONDS, f"the end of process {process.pid}")
+    await_until(lambda: not is_alive(process.pid), GONE_SECONDS, f"the end of process {process.pid}")

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from deployments.stack.layout import ROOT, Stack
+from tests.processes import alive_where
 
 SMALL: dict[str, Any] = {
     "training": {"max_steps": 2, "learning_rate": 0.001},
@@ -72,15 +73,10 @@ class Operator:
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs out of the stack's folders."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                known = [*process.cmdline(), *process.environ().values()]
-            except psutil.Error:
-                continue
-            if process.status() != psutil.STATUS_ZOMBIE and any(str(self.stack.home.parent) in text for text in known):
-                found.append(process)
-        return found
+        folder = str(self.stack.home.parent)
+        return alive_where(
+            lambda process: any(folder in text for text in (*process.cmdline(), *process.environ().values()))
+        )
 
     def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`python -m module ...` as somebody who points at the stack's server."""

@@ -16,6 +16,7 @@ from deployments.stack import azure
 from deployments.stack.layout import ROOT
 from tests.deployments.operated import SMALL, Operator, until
 from tests.deployments.webhook import Inbox, inbox
+from tests.processes import alive_where
 
 NOBODYS = "nobodys"
 """A work queue that no worker looks at, since it is paused."""
@@ -70,14 +71,7 @@ def state_of(operator: Operator, run: str) -> dict[str, Any]:
 
 def processes_of(run: str) -> list[psutil.Process]:
     """The processes that run it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == run:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    return alive_where(lambda process: process.environ().get("PREFECT__FLOW_RUN_ID") == run)
 
 
 def test_a_failed_run_is_told_with_its_reason(operator: Operator, told: Inbox, began: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from deployments.stack.processes import Processes, StackError, Started, end_runs
+from tests.processes import is_alive
 
 WAIT = [sys.executable, "-c", "import time; time.sleep(600)"]
 PARENT = [
@@ -21,10 +22,6 @@ PARENT = [
 ]
 
 
-def runs(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 def test_a_process_is_ended_with_its_children_even_those_in_sessions_of_their_own(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     parent = processes.start("server", PARENT, os.environ, tmp_path)
@@ -32,8 +29,8 @@ def test_a_process_is_ended_with_its_children_even_those_in_sessions_of_their_ow
         assert parent.find()
     [child] = psutil.Process(parent.pid).children()
     assert processes.stop("server") is True
-    assert not runs(parent.pid)
-    assert not runs(child.pid)
+    assert not is_alive(parent.pid)
+    assert not is_alive(child.pid)
     assert processes.running() == {}
     assert processes.stop("server") is False
 
@@ -58,9 +55,9 @@ def test_only_the_stacks_own_orphaned_runs_are_ended(tmp_path: Path) -> None:
     orphan, other, server = [subprocess.Popen(WAIT, env={**os.environ, **env}) for env in (ours, elsewhere, no_run)]
     try:
         end_runs(tmp_path)
-        assert not runs(orphan.pid)
-        assert runs(other.pid)
-        assert runs(server.pid)
+        assert not is_alive(orphan.pid)
+        assert is_alive(other.pid)
+        assert is_alive(server.pid)
     finally:
         for process in (orphan, other, server):
             process.kill()

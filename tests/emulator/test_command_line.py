@@ -8,10 +8,10 @@ import signal
 import subprocess
 from pathlib import Path
 
-import psutil
 import requests
 
 from tests.emulated import Emulator, command_line, free_port, pointed_at, running_emulator
+from tests.processes import is_alive
 
 
 def test_start_returns_when_ready_and_can_be_repeated(tmp_path: Path) -> None:
@@ -83,8 +83,7 @@ def test_reset_deletes_only_what_an_emulator_made(tmp_path: Path) -> None:
     pid = json.loads(command_line("status", "--state", str(state), "--json").stdout)["pid"]
     command_line("reset", "--state", str(state))
     assert not state.exists()
-    # An orphan may wait a moment as a zombie until it is reaped.
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert not is_alive(pid)
 
 
 def test_a_killed_emulator_starts_again(own_emulator: Emulator) -> None:

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
 from tests.emulated import ROOT
+from tests.processes import alive_where
 
 PROXY = ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE")
 
@@ -36,11 +36,8 @@ def run_demo(folder: Path, **changes: dict[str, object]) -> subprocess.Completed
 
 def left_running() -> list[list[str]]:
     """Processes of the demo's emulator and of what it started."""
-    return [
-        p.info["cmdline"]
-        for p in psutil.process_iter(["cmdline"])
-        if ".cache/demo" in " ".join(p.info["cmdline"] or [])
-    ]
+    scratch = str(ROOT / ".cache" / "demo")
+    return [process.cmdline() for process in alive_where(lambda process: scratch in " ".join(process.cmdline()))]
 
 
 def test_a_good_run_ends_with_a_summary_and_leaves_nothing_running(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """One job per run, whatever happens to the answer."""
 
+import contextlib
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from tasks.teardown import release
 from tests.deployments.operated import until
 from tests.emulated import Emulator, command_line
 from tests.emulator.jobs.test_refusals import put, step
+from tests.processes import alive_where
 from tests.tasks.dataset.made import dataset
 
 
@@ -201,7 +201,8 @@ def test_a_job_that_is_being_cancelled_is_waited_for_before_its_successor(run: S
     job = run.submit().name
     until(lambda: steps_of(emulator, job))
     for process in steps_of(emulator, job):
-        os.kill(process.pid, signal.SIGSTOP)  # so that it takes the emulator's whole grace to end
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()  # so that it takes the emulator's whole grace to end
     run.workspace.client().jobs.begin_cancel(job)
     run.wait(CANCELLING, "Canceled")
     assert run.submit().name == run.names.job(2)
@@ -211,12 +212,12 @@ def test_a_job_that_is_being_cancelled_is_waited_for_before_its_successor(run: S
 
 def steps_of(emulator: Emulator, job: str) -> list[psutil.Process]:
     """The processes that do the work of a job."""
-    return [
-        process
-        for process in psutil.Process(emulator.running.pid).children(recursive=True)
-        if process.environ().get("AZUREML_ROOT_RUN_ID") == job
-        and not any("supervisor" in each for each in process.cmdline())
-    ]
+
+    def works(process: psutil.Process) -> bool:
+        supervises = any("supervisor" in word for word in process.cmdline())
+        return process.environ().get("AZUREML_ROOT_RUN_ID") == job and not supervises
+
+    return alive_where(works, psutil.Process(emulator.running.pid).children(recursive=True))
 
 
 def test_a_running_job_that_another_run_takes_over_is_that_runs_to_cancel(

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.emulated import Emulator
+from tests.processes import alive_where
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -130,19 +131,12 @@ def request_settings(timeout_ms: int, at_once: int = 1) -> Any:
     return OnlineRequestSettings(request_timeout_ms=timeout_ms, max_concurrent_requests_per_instance=at_once)
 
 
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has reaped does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def serving(endpoint: Endpoint) -> list[int]:
     """The model server processes of the endpoint's deployments."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        line = process.info["cmdline"] or []
-        if "emulator.scoring.model_server" in line and (process.info["environ"] or {}).get("ENDPOINT") == endpoint.name:
-            found.append(process.pid)
-    return found
+
+    def serves(process: psutil.Process) -> bool:
+        return (
+            "emulator.scoring.model_server" in process.cmdline() and process.environ().get("ENDPOINT") == endpoint.name
+        )
+
+    return [process.pid for process in alive_where(serves)]

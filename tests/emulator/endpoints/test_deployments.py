@@ -9,7 +9,8 @@ from azure.ai.ml.entities import ProbeSettings
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from tests.emulated import Emulator
-from tests.emulator.endpoints.conftest import SIZE, Endpoint, request_settings, runs, serving
+from tests.emulator.endpoints.conftest import SIZE, Endpoint, request_settings, serving
+from tests.processes import is_alive
 
 HASTY = ProbeSettings(initial_delay=1, period=1, failure_threshold=1, success_threshold=1, timeout=1)
 
@@ -76,7 +77,7 @@ def test_a_change_of_variables_replaces_the_process(endpoint: Endpoint) -> None:
     first = endpoint.process("blue")
     endpoint.deploy("blue", COLOR="azure")
     assert endpoint.score(azureml_model_deployment="blue").json()["color"] == "azure"
-    assert not runs(first)
+    assert not is_alive(first)
 
 
 def test_a_change_of_tags_leaves_the_process_alone(endpoint: Endpoint) -> None:
@@ -119,7 +120,7 @@ def test_a_deleted_endpoint_takes_its_processes_along(client: MLClient, endpoint
     endpoint.route(blue=100)
     process = endpoint.process("blue")
     client.online_endpoints.begin_delete(endpoint.name).result()
-    assert not runs(process)
+    assert not is_alive(process)
 
 
 def test_a_registry_model_can_be_deployed(endpoint: Endpoint) -> None:

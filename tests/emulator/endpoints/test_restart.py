@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 
 from tests.emulated import Emulator
-from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model, runs, serving
+from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model, serving
+from tests.processes import is_alive
 
 
 def deployed(emulator: Emulator, folder: Path) -> Endpoint:
@@ -29,7 +30,7 @@ def test_a_stop_ends_the_processes_and_a_start_serves_again(own_emulator: Emulat
     endpoint = deployed(own_emulator, tmp_path)
     before, key = endpoint.process("blue"), endpoint.key
     own_emulator.stop()
-    assert not runs(before)
+    assert not is_alive(before)
     own_emulator.start()
     until_served(endpoint)
     assert (endpoint.process("blue") == before, endpoint.key) == (False, key)
@@ -51,7 +52,7 @@ def test_a_killed_emulator_finds_its_processes_again(own_emulator: Emulator, tmp
     assert endpoint.client.online_deployments.get("green", endpoint.name).provisioning_state == "Failed"
     assert serving(endpoint) == [before], "what was being started is ended"
     endpoint.client.online_endpoints.begin_delete(endpoint.name).result()
-    assert not runs(before)
+    assert not is_alive(before)
 
 
 def test_a_stop_ends_what_a_killed_emulator_left(own_emulator: Emulator, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import psutil
 
 from emulator.engine.environment import SOURCE
 from emulator.engine.process import StepProcess
+from tests.processes import is_alive
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE)}
 
@@ -22,14 +23,6 @@ def start(tmp_path: Path, code: str) -> StepProcess:
 
 def nothing() -> None:
     """For a wait that looks at nothing."""
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process runs; a zombie that nobody has collected does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -73,7 +66,7 @@ def test_a_process_left_behind_by_its_step_is_ended(tmp_path: Path) -> None:
         return await start(tmp_path, code).wait(nothing)
 
     assert asyncio.run(run()) == 0
-    assert not is_running(int(noted.read_text()))
+    assert not is_alive(int(noted.read_text()))
 
 
 def test_a_process_that_vanished_with_its_supervisor_has_no_result(tmp_path: Path) -> None:

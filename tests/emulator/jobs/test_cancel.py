@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import psutil
-
 from tests.emulated import Emulator
 from tests.emulator.jobs.commands import line, pipeline_of, status_of, wait, writer
+from tests.processes import is_alive
 
 # Ignores SIGTERM, and has a child that does too.
 STUBBORN = (
@@ -18,14 +17,6 @@ STUBBORN = (
 def pids(path: Path) -> list[int]:
     """The process ids that a step wrote down."""
     return [int(word) for word in path.read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; a zombie that nobody has collected does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_cancelling_a_pipeline_ends_its_steps_with_all_that_they_started(emulator: Emulator, tmp_path: Path) -> None:

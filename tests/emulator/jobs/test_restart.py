@@ -8,6 +8,7 @@ import psutil
 
 from tests.emulated import Emulator
 from tests.emulator.jobs.commands import failure, line, log_text, pipeline_of, status_of, wait, writer
+from tests.processes import is_alive
 
 
 def kill(emulator: Emulator) -> None:
@@ -33,7 +34,7 @@ def test_a_step_that_outlived_a_killed_emulator_is_found_and_its_job_completes(
     job = client.jobs.create_or_update(pipeline_of(writer(waiting_for(gate, ready))))
     wait(client, job.name, lambda status: ready.exists())
     kill(own_emulator)
-    assert psutil.pid_exists(int(ready.read_text()))
+    assert is_alive(int(ready.read_text()))
     own_emulator.start()
     wait(client, job.name, lambda status: status == "Running")
     gate.touch()
@@ -82,7 +83,7 @@ def test_a_stopped_emulator_leaves_no_process_and_its_job_goes_on_where_it_was(
     job = client.jobs.create_or_update(line(script))
     wait(client, job.name, lambda status: ready.exists() and bool(ready.read_text()))
     own_emulator.stop()
-    assert not psutil.pid_exists(int(ready.read_text()))
+    assert not is_alive(int(ready.read_text()))
     gate.touch()
     own_emulator.start()
     assert wait(client, job.name) == "Completed"
