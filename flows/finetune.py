@@ -24,10 +24,10 @@ from prefect.settings import PREFECT_HOME
 from prefect.states import Cancelled, Completed, Failed, State
 
 from blocks import AzureMLWorkspace
-from flows.outcome import FlowResult
+from flows.outcome import FlowResult, spent
 from flows.stage_clock import StageClock
 from tasks.compute import ComputeChoice, validate_compute
-from tasks.cost import CostChoice, Prices, read_prices
+from tasks.cost import CostChoice, CostEstimate, Prices, read_prices
 from tasks.credentials import resolve_credentials
 from tasks.dataset import DatasetSampling, sample_dataset
 from tasks.endpoint import DeploymentChoice, check_endpoint_name, create_deployment, create_endpoint
@@ -121,6 +121,8 @@ def finetune(
     block = load_workspace(workspace)
     names = RunNames(UUID(str(this_run.id)), job_key)
     clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
+    made: dict[str, Any] = {"seconds": clock.seconds}
+    prices: Prices | None = None
     try:
         prices = read_prices(cost)
         where = clock.run(resolve_credentials, block)
@@ -139,6 +141,7 @@ def finetune(
             instance_count=deployment.instance_count,
         )
         data = sampled.result()
+        made |= {"base_model": foundation, "compute": cluster, "dataset": data, "tracking_uri": where.tracking_uri}
         tuned_name = registration.name or model_name(foundation.name, data.source)
 
         while True:
@@ -159,16 +162,8 @@ def finetune(
                 run_logger().warning("%s\nSubmitting a successor.", preempted)
                 clock.failed = None
 
-        review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
-        made: dict[str, Any] = {
-            "base_model": foundation,
-            "compute": cluster,
-            "dataset": data,
-            "job": finished,
-            "review": review,
-            "seconds": clock.seconds,
-            "tracking_uri": where.tracking_uri,
-        }
+        made["job"] = finished
+        made["review"] = review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
         if not review.accepted:
             clock.settle()
             released = release(block, names.run_id, job_key)
@@ -188,7 +183,8 @@ def finetune(
         return _cancelled(cancelled, _release_after_error(block, names))
     except Exception as error:
         clock.settle()
-        return _fail(error, clock.failed, _release_after_error(block, names))
+        released_then = _release_after_error(block, names)
+        return _fail(error, clock.failed, spent(made, prices), released_then)
 
 
 def load_workspace(name: str) -> AzureMLWorkspace:
@@ -219,10 +215,11 @@ def _end(result: FlowResult, name: str, clock: StageClock, prices: Prices) -> An
     return Completed(name=name, message=result.sentence(), data=result)
 
 
-def _fail(error: Exception, stage: str | None, released: str) -> Any:
-    """The run's end for the person on call: where it failed, why, and what has been cleaned up."""
+def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, released: str) -> Any:
+    """The run's end for the person on call: where it failed, why, what it cost and what has been cleaned up."""
     run_logger().error("Stage %s failed.", stage, exc_info=error)
-    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} Released: {released}.", data=error)
+    used = f"Used: {cost.sentence()}. " if cost else ""
+    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}Released: {released}.", data=error)
 
 
 def _cancelled(error: RunCancelled, released: str) -> Any:

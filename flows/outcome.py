@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -19,7 +20,7 @@ from tasks.studio import base_model_page, endpoint_page, model_page
 from tasks.teardown import Released
 from tasks.waiting import FinishedJob
 
-SERVING_STAGES = ("create_deployment", "smoke_score", "teardown")
+WAITING_STAGE, SERVING_STAGES = "wait_for_pipeline", ("create_deployment", "smoke_score", "teardown")
 
 
 class FlowResult(BaseModel):
@@ -59,15 +60,8 @@ class FlowResult(BaseModel):
         return f"{', '.join(parts)}: {self.model.name} version {self.model.version}"
 
     def add_up(self, prices: Prices) -> None:
-        """Estimates what the machines cost: those that trained while steps ran, those that served until they were gone."""
-        steps = [step.seconds for step in self.job.steps]
-        known = [seconds for seconds in steps if seconds is not None]
-        training = sum(known) if steps and len(known) == len(steps) else self.job.seconds
-        its = self.compute
-        used = [_use("training", its.size, its.tier, its.nodes, training)]
-        if self.endpoint is not None:
-            serving = sum(self.seconds.get(stage, 0.0) for stage in SERVING_STAGES)
-            used.append(_use("serving", its.instance_type, "dedicated", its.instance_count, serving))
+        """Estimates what the machines cost."""
+        used = _used(self.compute, self.job, self.seconds, serves=self.endpoint is not None)
         self.cost = estimate(prices, used, serves_on=self.serves)
 
     def publish(self) -> None:
@@ -106,7 +100,47 @@ class FlowResult(BaseModel):
         ]
         publish_markdown("summary", self.sentence(), "\n\n".join(tables))
         if self.cost:
-            publish_markdown("cost", self.cost.sentence(), _bill(self.cost))
+            _publish_cost(self.cost)
+
+
+def spent(made: Mapping[str, Any], prices: Prices | None) -> CostEstimate | None:
+    """What a run that failed has used until then, also in Prefect's UI; None if that is nothing. `made`: those fields of
+    FlowResult that it got to."""
+    if prices is None or "compute" not in made:
+        return None
+    used = _used(made["compute"], made.get("job"), made["seconds"], serves="endpoint" in made)
+    if not any(line.hours for line in used):
+        return None
+    cost = estimate(prices, used, serves_on=False)
+    _publish_cost(cost)
+    return cost
+
+
+def _used(
+    its: ValidatedCompute, job: FinishedJob | None, seconds: Mapping[str, float], *, serves: bool
+) -> list[CostLine]:
+    """The machines that trained while steps ran, and those that served until they were gone. `seconds`: by stage."""
+    used = [_use("training", its.size, its.tier, its.nodes, _training_seconds(job, seconds.get(WAITING_STAGE, 0.0)))]
+    if serves:
+        serving = sum(seconds.get(stage, 0.0) for stage in SERVING_STAGES)
+        used.append(_use("serving", its.instance_type, "dedicated", its.instance_count, serving))
+    return used
+
+
+def _training_seconds(job: FinishedJob | None, waited: float) -> float:
+    """How long machines trained: while steps ran, and all of the wait for a job that did not get to its end, whose steps'
+    times nobody has read."""
+    if job is None:
+        return waited
+    steps = [step.seconds for step in job.steps]
+    known = [seconds for seconds in steps if seconds is not None]
+    its_own = sum(known) if steps and len(known) == len(steps) else job.seconds
+    preempted_before = waited - job.seconds if job.attempt > 1 else 0.0
+    return its_own + max(0.0, preempted_before)
+
+
+def _publish_cost(cost: CostEstimate) -> None:
+    publish_markdown("cost", cost.sentence(), _bill(cost))
 
 
 def _use(purpose: str, size: str, tier: str, machines: int, seconds: float) -> CostLine:
@@ -127,7 +161,10 @@ def _bill(cost: CostEstimate) -> str:
     ]
     rows.append(("together", "", "", "", "unknown" if cost.total is None else f"**{cost.total:.2f}**"))
     table = markdown_table(("For", "machines", "each for", f"{cost.currency} an hour", cost.currency), rows)
-    left_out = "An estimate: without the minutes in which machines start or stand idle, disks, network and storage."
+    left_out = (
+        "An estimate: without the minutes in which machines start or stand idle, without earlier tries of this run in other "
+        "processes, disks, network and storage."
+    )
     return "\n\n".join(part for part in (table, cost.going_on(), left_out, f"Prices: {cost.source}.") if part)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
+    from blocks import AzureMLWorkspace
     from emulator.daemon import Running
     from emulator.installation import Installation
 
@@ -30,6 +31,8 @@ class Emulator:
 
     state: Path
     port: int
+    options: tuple[str, ...] = ()
+    """Of `python -m emulator start`."""
 
     @property
     def installation(self) -> Installation:
@@ -60,7 +63,7 @@ class Emulator:
 
     def start(self) -> None:
         """Starts it, or starts it again over the same state."""
-        command_line("start", "--state", str(self.state), "--port", str(self.port))
+        command_line("start", "--state", str(self.state), "--port", str(self.port), *self.options)
 
     def stop(self) -> None:
         """Stops it in good order."""
@@ -113,6 +116,15 @@ class Emulator:
             enable_telemetry=False,
         )
 
+    def block(self) -> AzureMLWorkspace:
+        """The flow's way to the workspace. It signs in by the default chain, with what the environment holds."""
+        from blocks import AzureMLWorkspace
+
+        here = self.installation
+        return AzureMLWorkspace(
+            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
+        )
+
 
 def command_line(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Runs `python -m emulator ...` as a user does."""
@@ -136,9 +148,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_emulator(state: Path) -> Iterator[Emulator]:
+def running_emulator(state: Path, *options: str) -> Iterator[Emulator]:
     """Starts an emulator over `state`; stops it at the end."""
-    emulator = Emulator(state, free_port())
+    emulator = Emulator(state, free_port(), options)
     emulator.start()
     try:
         yield emulator

@@ -179,10 +179,7 @@ class _Run:
 def site(folder: Path) -> Iterator[Site]:
     """A site of its own, with its own emulator and Prefect server, over an empty `folder`."""
     with running_emulator(folder / "state") as emulator, pointed_at(emulator), prefect_test_harness(300):
-        here = emulator.installation
-        workspace = AzureMLWorkspace(
-            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
-        )
+        workspace = emulator.block()
         workspace.save(BLOCK, overwrite=True)
         yield Site(emulator, workspace, write_conversations(folder / "conversations"))
 

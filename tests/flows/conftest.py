@@ -16,11 +16,8 @@ BLOCK = "azureml"
 @pytest.fixture(scope="session")
 def workspace(emulator: Emulator) -> Iterator[AzureMLWorkspace]:
     """The block, saved as the flow's default names it."""
-    here = emulator.installation
     with prefect_test_harness(server_startup_timeout=120):
-        block = AzureMLWorkspace(
-            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
-        )
+        block = emulator.block()
         block.save(BLOCK, overwrite=True)
         yield block
 

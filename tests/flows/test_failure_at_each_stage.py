@@ -20,6 +20,7 @@ from tests.flows.test_finetune import endpoints, run, running_jobs
 REFUSED = {"kind": "status", "status": 400, "code": "Injected", "message": "Refused on request."}
 FORBIDDEN = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed on request."}
 ARM = "management.azure.com/*"
+AFTER_TRAINING = ("review_metrics", "create_endpoint", "register_model", "create_deployment", "smoke_score")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
     assert state.is_failed(), f"{state.name}: {state.message}"
     assert says in str(state.message), state.message
     assert f"Stage {stage} failed: " in str(state.message), state.message
+    assert (" Used: " in str(state.message)) == (stage in AFTER_TRAINING), state.message
     assert endpoints(workspace) == []
     assert running_jobs(workspace) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from blocks import AzureMLWorkspace
 from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
 from tasks.errors import AzureFailure, Refused
 from tasks.models import FoundationModel
-from tests.emulated import Emulator
+from tests.emulated import Emulator, pointed_at, running_emulator
 
 SIZE = "Standard_NC6s_v3"
 
@@ -75,3 +76,18 @@ def test_a_cluster_whose_provisioning_failed_is_refused(
         workspace.client().compute.begin_create_or_update(AmlCompute(name=cluster, size=SIZE)).result()
     with pytest.raises(Refused, match=f"Provisioning of cluster {cluster} failed"):
         validated(workspace, foundation, cluster, "dedicated")
+
+
+def test_a_cluster_that_another_is_creating_is_waited_for(
+    tmp_path: Path, foundation: FoundationModel, cluster: str
+) -> None:
+    from azure.ai.ml.entities import AmlCompute
+
+    # A faithful emulator takes Azure's time to create.
+    with running_emulator(tmp_path / "state", "--faithful") as emulator, pointed_at(emulator):
+        workspace = emulator.block()
+        computes = workspace.client().compute
+        computes.begin_create_or_update(AmlCompute(name=cluster, size=SIZE))
+        assert computes.get(cluster).provisioning_state == "Creating"
+        assert validated(workspace, foundation, cluster, "dedicated").created is False
+        assert computes.get(cluster).provisioning_state == "Succeeded"

@@ -79,10 +79,7 @@ def test_errors_that_last_end_the_wait_with_what_azure_says(
 def test_tokens_that_expire_during_the_wait_are_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZUREML_EMULATOR_TOKEN_SECONDS", "2")
     with running_emulator(tmp_path / "state") as emulator, pointed_at(emulator):
-        here = emulator.installation
-        workspace = AzureMLWorkspace(
-            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
-        )
+        workspace = emulator.block()
         finished = wait(workspace, submitted(workspace, 3))
         assert finished.seconds > 2
         calls = emulator.ask("GET", "/calls")
