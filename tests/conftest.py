@@ -22,12 +22,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         CALLS.unlink(missing_ok=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Says which tests stay together in one process of `pytest -n`: a file's, or those of a folder that shares a stack."""
-    for item in items:
-        together = item.path.parent if item.path.parent in SHARED_BY_A_FOLDER else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(TESTS))))
+    together = item.path.parent if item.path.parent in SHARED_BY_A_FOLDER else item.path
+    item.add_marker(pytest.mark.xdist_group(str(together.relative_to(TESTS))))
 
 
 @pytest.fixture(scope="session")
