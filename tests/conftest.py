@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulated import CALLS, Emulator, pointed_at, running_emulator
+from tests.emulated import CALLS, CALLS_OF_ALL, Emulator, pointed_at, running_emulator
 
 TESTS = Path(__file__).parent
 
@@ -18,8 +18,20 @@ SHARED_BY_A_FOLDER = (TESTS / "deployments", TESTS / "scale")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A session's record of calls begins empty."""
-    if not hasattr(session.config, "workerinput"):
+    if not _is_worker(session):
         CALLS.unlink(missing_ok=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """The record of all tests is kept, for the page of what the emulator serves."""
+    everything = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS and not session.config.option.keyword
+    if everything and exitstatus == pytest.ExitCode.OK and not _is_worker(session):
+        CALLS.replace(CALLS_OF_ALL)
+
+
+def _is_worker(session: pytest.Session) -> bool:
+    """Whether this is one of the processes of `pytest -n`, and not the one that started them."""
+    return hasattr(session.config, "workerinput")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
