@@ -6,19 +6,26 @@ Azure what there is instead of trusting that somebody noted it down.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterStartTime
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from flows.finetune import load_workspace
+from flows.finetune import finetune, load_workspace
 from tasks.artifacts import publish_table
+from tasks.errors import Refused
 from tasks.orphans import Leftover, RunState, leftovers, why_release
 from tasks.stage import run_logger, stage
 from tasks.teardown import cancel_job, delete_endpoint
+
+LATELY = timedelta(days=30)
+"""Where runs of that time worked, something of theirs may be left."""
 
 
 class Reaped(BaseModel):
@@ -57,22 +64,31 @@ def reap(
     """Deletes endpoints and cancels jobs whose flow run is over, or unknown and long ago.
 
     Args:
-        workspace: Name of the AzureMLWorkspace block.
+        workspace: Name of the AzureMLWorkspace block. The blocks that runs of the last days worked with are looked at, too.
         ttl_hours: How old something must be whose run Prefect does not know.
         grace_minutes: What is younger stays. 0 when one run is named.
         dry_run: Only say what would be released.
         resource: Only what belongs to this run: `prefect.flow-run.<id>`, as an event names it, or the id.
         reason: Why it was called, for the log: the event's name.
     """
-    block = load_workspace(workspace)
     only = UUID(resource.rsplit(".", 1)[-1]) if resource else None
     if reason or only:
         run_logger().info("Called for run %s: %s", only, reason or "no reason given")
     now = datetime.now(UTC)
-    found = [left for left in find_leftovers(block) if only in (None, left.run_id)]
+    where: dict[str, AzureMLWorkspace] = {}
+    found: list[Leftover] = []
+    failed: list[str] = []
+    for name in blocks_of_runs(workspace, only):
+        try:
+            block = load_workspace(name)
+            here = [left for left in find_leftovers(block) if only in (None, left.run_id) and left.name not in where]
+        except Exception as error:
+            failed.append(f"workspace {name}: {error}")
+            continue
+        found += here
+        where |= {left.name: block for left in here}
     states = {run_id: state_of_run(run_id) for run_id in {left.run_id for left in found}}
     released: list[Reaped] = []
-    failed: list[str] = []
     for left in found:
         why = why_release(
             left, states[left.run_id], now=now, ttl_hours=ttl_hours, grace_minutes=0.0 if only else grace_minutes
@@ -82,7 +98,7 @@ def reap(
         run_logger().info("%s %s %s: %s.", "Would release" if dry_run else "Releasing", left.kind, left.name, why)
         try:
             if not dry_run:
-                release_leftover(block, left)
+                release_leftover(where[left.name], left)
             released.append(
                 Reaped(
                     kind=left.kind, name=left.name, run_id=str(left.run_id), reason=why, hours=round(left.hours(now), 2)
@@ -110,19 +126,54 @@ def find_leftovers(workspace: AzureMLWorkspace) -> list[Leftover]:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5)
+def blocks_of_runs(workspace: str, only: UUID | None) -> list[str]:
+    """Names of the blocks that runs worked with: `workspace` and those of the latest runs, or just that of the run `only`.
+    Other runs' blocks that are there no more are left out."""
+    from prefect.client.orchestration import get_client
+
+    if only is not None:
+        run = _read_run(only)
+        return [run.parameters.get("workspace", workspace) if run else workspace]
+    lately = FlowRunFilterStartTime(after_=datetime.now(UTC) - LATELY)
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[finetune.name])),
+            flow_run_filter=FlowRunFilter(start_time=lately),
+            sort=FlowRunSort.START_TIME_DESC,
+        )
+    named = dict.fromkeys(run.parameters["workspace"] for run in runs if "workspace" in run.parameters)
+    return [workspace, *(name for name in named if name != workspace and _exists(name))]
+
+
+def _exists(block: str) -> bool:
+    try:
+        load_workspace(block)
+    except Refused as error:
+        run_logger().warning("A run worked with block %s. %s", block, error)
+        return False
+    return True
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5)
 def state_of_run(run_id: UUID) -> RunState:
     """What Prefect says of a run."""
+    run = _read_run(run_id)
+    if run is None:
+        return RunState.UNKNOWN
+    if run.state is None or not run.state.is_final():
+        return RunState.ALIVE
+    return RunState.SUCCEEDED if run.state.is_completed() else RunState.ENDED_BADLY
+
+
+def _read_run(run_id: UUID) -> FlowRun | None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
     try:
         with get_client(sync_client=True) as client:
-            state = client.read_flow_run(run_id).state
+            return client.read_flow_run(run_id)
     except ObjectNotFound:
-        return RunState.UNKNOWN
-    if state is None or not state.is_final():
-        return RunState.ALIVE
-    return RunState.SUCCEEDED if state.is_completed() else RunState.ENDED_BADLY
+        return None
 
 
 @stage

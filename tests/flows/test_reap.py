@@ -13,17 +13,18 @@ from prefect.states import Crashed, Running, State
 import flows.reap
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune
-from flows.reap import ReapReport, reap
+from flows.reap import ReapReport, blocks_of_runs, reap
 from tasks.naming import RunNames
 from tests.emulated import Emulator
 from tests.emulator.jobs.commands import line
+from tests.flows.conftest import BLOCK
 from tests.flows.test_finetune import endpoints, running_jobs
 
 
-def run_in(state: State[Any]) -> UUID:
+def run_in(state: State[Any], **parameters: Any) -> UUID:
     """The id of a run of the flow whose process is in no one's hands: it is just in this state."""
     with get_client(sync_client=True) as client:
-        flow_run = client.create_flow_run(finetune)
+        flow_run = client.create_flow_run(finetune, parameters=parameters)
         client.set_flow_run_state(flow_run.id, state, force=True)
     return flow_run.id
 
@@ -94,6 +95,35 @@ def test_one_run_named_leaves_the_others_to_their_own_call(workspace: AzureMLWor
     theirs = left_endpoint(workspace, RunNames(other).tags())
     assert [row.name for row in reap_all(resource=str(named)).released] == [mine]
     assert endpoints(workspace) == [theirs]
+
+
+def test_a_named_run_is_looked_for_in_the_workspace_that_it_worked_in(workspace: AzureMLWorkspace) -> None:
+    run_id = run_in(Crashed(), workspace=BLOCK)
+    endpoint = left_endpoint(workspace, RunNames(run_id).tags())
+    report = reap_all(workspace="of-another-deployment", resource=str(run_id))
+    assert [row.name for row in report.released] == [endpoint]
+
+
+def test_every_workspace_that_runs_lately_worked_in_is_looked_at_and_each_leftover_once(
+    workspace: AzureMLWorkspace,
+) -> None:
+    workspace.model_copy().save("second", overwrite=True)
+    run_in(Running(), workspace="second")
+    run_in(Running(), workspace="since-deleted")
+    endpoint = left_endpoint(workspace, RunNames(run_in(Crashed(), workspace=BLOCK)).tags())
+    assert blocks_of_runs("second", None)[:1] == ["second"]
+    assert set(blocks_of_runs(BLOCK, None)) == {BLOCK, "second"}
+    assert [row.name for row in reap_all(workspace="second").released] == [endpoint]
+
+
+def test_a_workspace_that_cannot_be_asked_fails_the_reaper_and_the_rest_is_released(
+    workspace: AzureMLWorkspace,
+) -> None:
+    endpoint = left_endpoint(workspace, RunNames(run_in(Crashed(), workspace=BLOCK)).tags())
+    state: Any = reap(workspace="nowhere", grace_minutes=0, ttl_hours=0, return_state=True)
+    assert state.is_failed()
+    assert "workspace nowhere: There is no AzureMLWorkspace block 'nowhere'" in state.message
+    assert endpoint not in endpoints(workspace)
 
 
 def test_an_endpoint_that_goes_between_the_listing_and_the_delete_is_success(
