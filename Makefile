@@ -34,7 +34,7 @@ demo: setup ## run the main job once on the embedded Azure ML, with real trainin
 	$(BIN)/python -m demo
 
 test: setup ## run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 test-postgres: setup ## the stack with Prefect's server on PostgreSQL (Debian's `postgresql` must be installed)
 	$(BIN)/python -m pytest -s tests/scale/on_postgres.py

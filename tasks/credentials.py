@@ -19,14 +19,12 @@ from tasks.stage import run_logger, stage
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Workspace
-
+    from azure.core.rest import HttpResponse
 
 SHOWN = 300
 """Characters of what a service said."""
 _UNDESCRIBED = re.compile(r"Unable to get authority configuration for (?P<authority>https://\S+?)\.?\s")
 """What MSAL says for every refusal of the tenant's OpenID configuration, be it for want of a tenant or of a way there."""
-
-
 _OUTAGE = re.compile(r"HTTP Error: 5\d\d")
 """What azure-identity says when the sign-in service fails; its own tries are over then."""
 
@@ -106,18 +104,13 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
 def _tenant_described(authority: str) -> str:
     """What the sign-in service answers when it is asked for the tenant's description, in a few words. azure-identity asks
     the same, and keeps the answer to itself."""
-    from azure.core import PipelineClient
-    from azure.core.rest import HttpRequest
-
-    client: PipelineClient[Any, Any] = PipelineClient(base_url=authority)
     try:
-        with client:
-            response = client.send_request(HttpRequest("GET", f"{authority}/v2.0/.well-known/openid-configuration"))
-            if response.status_code < 400:
-                return "it does now; run again"
-            return f"HTTP {response.status_code}: {redact(_error_text(response))[:SHOWN]}"
+        response = _get(f"{authority}/v2.0/.well-known/openid-configuration")
     except Exception as error:
         return redact(str(error))[:SHOWN]
+    if response.status_code < 400:
+        return "it does now; run again"
+    return f"HTTP {response.status_code}: {redact(_error_text(response))[:SHOWN]}"
 
 
 def _error_text(response: Any) -> str:
@@ -139,13 +132,8 @@ def _workspace(workspace: AzureMLWorkspace) -> Workspace:
 
 def _reach_services(workspace: AzureMLWorkspace, discovery_url: str) -> None:
     """Asks where the workspace's services are, as the SDK will: it takes a refusal for an answer without addresses."""
-    from azure.core import PipelineClient
-    from azure.core.rest import HttpRequest
-
-    client: PipelineClient[Any, Any] = PipelineClient(base_url=discovery_url)
     try:
-        with client:
-            client.send_request(HttpRequest("GET", discovery_url)).raise_for_status()
+        _get(discovery_url).raise_for_status()
     except Exception as error:
         fault = read(error)
         if fault is None or fault.kind in (Kind.TRANSIENT, Kind.THROTTLED):
@@ -155,6 +143,16 @@ def _reach_services(workspace: AzureMLWorkspace, discovery_url: str) -> None:
             f"{fault.status}: {fault.message[:SHOWN]}). Check that this machine may reach them (proxy, firewall, private "
             "endpoint)."
         ) from error
+
+
+def _get(url: str) -> HttpResponse:
+    """The whole answer, whatever its status, with the SDK's own retries and proxies; nobody is signed in."""
+    from azure.core import PipelineClient
+    from azure.core.rest import HttpRequest
+
+    client: PipelineClient[Any, Any] = PipelineClient(base_url=url)
+    with client:
+        return client.send_request(HttpRequest("GET", url))
 
 
 def _reach_registry(workspace: AzureMLWorkspace) -> None:

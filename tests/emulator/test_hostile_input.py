@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -82,8 +83,9 @@ def test_an_odd_path_is_refused(emulator: Emulator, headers: dict[str, str], pat
 
 def test_huge_headers_are_refused(emulator: Emulator, headers: dict[str, str]) -> None:
     url = f"{ARM}{emulator.installation.workspace_id}?api-version=1"
-    answer = requests.get(url, headers={**headers, "X-Long": "a" * 200_000}, timeout=20)
-    assert 400 <= answer.status_code < 500
+    with contextlib.suppress(requests.ConnectionError):  # refused, and closed before all of it was sent
+        assert 400 <= requests.get(url, headers={**headers, "X-Long": "a" * 200_000}, timeout=20).status_code < 500
+    assert requests.get(url, headers=headers, timeout=20).status_code == 200
 
 
 def test_a_signed_operation_address_of_eight_kilobytes_is_accepted(emulator: Emulator, headers: dict[str, str]) -> None:
