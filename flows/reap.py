@@ -128,12 +128,13 @@ def find_leftovers(workspace: AzureMLWorkspace) -> list[Leftover]:
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5)
 def blocks_of_runs(workspace: str, only: UUID | None) -> list[str]:
     """Names of the blocks that runs worked with: `workspace` and those of the latest runs, or just that of the run `only`.
-    Other runs' blocks that are there no more are left out."""
+    A block that is not there is none: a run that was given it did nothing anywhere, or somebody has deleted it since."""
     from prefect.client.orchestration import get_client
 
     if only is not None:
         run = _read_run(only)
-        return [run.parameters.get("workspace", workspace) if run else workspace]
+        given = run.parameters.get("workspace", workspace) if run else workspace
+        return [given if given != workspace and _exists(given) else workspace]
     lately = FlowRunFilterStartTime(after_=datetime.now(UTC) - LATELY)
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
@@ -149,7 +150,7 @@ def _exists(block: str) -> bool:
     try:
         load_workspace(block)
     except Refused as error:
-        run_logger().warning("A run worked with block %s. %s", block, error)
+        run_logger().warning("A run was given block %s. %s", block, error)
         return False
     return True
 

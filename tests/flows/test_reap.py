@@ -104,6 +104,11 @@ def test_a_named_run_is_looked_for_in_the_workspace_that_it_worked_in(workspace:
     assert [row.name for row in report.released] == [endpoint]
 
 
+def test_a_named_run_that_was_given_no_workspace_there_is_leaves_nothing_to_do() -> None:
+    run_id = run_in(Crashed(), workspace="mistyped")
+    assert reap_all(resource=str(run_id)) == ReapReport(dry_run=False, released=[], kept=0, failed=[])
+
+
 def test_every_workspace_that_runs_lately_worked_in_is_looked_at_and_each_leftover_once(
     workspace: AzureMLWorkspace,
 ) -> None:
