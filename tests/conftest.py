@@ -7,19 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulated import CALLS, CALLS_OF_ALL, Emulator, pointed_at, running_emulator
+from tests.emulated import CALLS, Emulator, pointed_at, running_emulator
 
 
 def pytest_sessionstart() -> None:
     """A session's record of calls begins empty."""
     CALLS.unlink(missing_ok=True)
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """The record of all tests is kept, for the page of what the emulator serves."""
-    everything = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS and not session.config.option.keyword
-    if everything and exitstatus == pytest.ExitCode.OK:
-        CALLS.replace(CALLS_OF_ALL)
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from emulator.installation import Installation
 
 ROOT = Path(__file__).parent.parent
-# The distinct calls of the last test session, and of the last that ran all tests to a good end: docs/emulator-coverage.md.
-CALLS, CALLS_OF_ALL = (ROOT / ".cache" / name for name in ("calls.jsonl", "calls-of-all-tests.jsonl"))
+# The distinct calls of the last test session, for docs/emulator-coverage.md.
+CALLS = ROOT / ".cache" / "calls.jsonl"
 
 
 @dataclass(frozen=True)

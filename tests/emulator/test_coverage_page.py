@@ -11,6 +11,6 @@ def test_the_page_lists_what_is_served_and_nothing_else() -> None:
     page = PAGE.read_text("utf-8")
     listed = re.findall(r"^\| (\S+) \| `([^`]+)` \|", page, re.MULTILINE)
     assert sorted(listed) == sorted((operation.method, operation.path) for operation in served()), (
-        "run: make test && python -m tests.coverage_page"
+        "run: python -m pytest && python -m tests.coverage_page"
     )
     assert page.endswith(NON_GOALS)
