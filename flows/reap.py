@@ -19,7 +19,6 @@ from pydantic import BaseModel
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune, load_workspace
 from tasks.artifacts import publish_table
-from tasks.errors import Refused
 from tasks.orphans import Leftover, RunState, leftovers, why_release
 from tasks.stage import run_logger, stage
 from tasks.teardown import cancel_job, delete_endpoint
@@ -86,7 +85,7 @@ def reap(
         except Exception as error:
             if name == workspace:
                 failed.append(f"workspace {name}: {error}")
-            else:  # as likely a block that never worked; its own runs fail and tell of it
+            else:  # as likely a block that never was, or never worked; its own runs fail and tell of it
                 run_logger().warning("Workspace %s cannot be looked at: %s", name, error)
             continue
         found += here
@@ -131,14 +130,12 @@ def find_leftovers(workspace: AzureMLWorkspace) -> list[Leftover]:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5)
 def blocks_of_runs(workspace: str, only: UUID | None) -> list[str]:
-    """Names of the blocks that runs worked with: `workspace` and those of the latest runs, or just that of the run `only`.
-    A block that is not there is none: a run that was given it did nothing anywhere, or somebody has deleted it since."""
+    """Names of the blocks that runs were given: just the one of the run `only`, or `workspace` and those of the latest runs."""
     from prefect.client.orchestration import get_client
 
     if only is not None:
         run = _read_run(only)
-        given = run.parameters.get("workspace", workspace) if run else workspace
-        return [given if given != workspace and _exists(given) else workspace]
+        return [str(run.parameters.get("workspace", workspace)) if run else workspace]
     lately = FlowRunFilterStartTime(after_=datetime.now(UTC) - LATELY)
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
@@ -146,17 +143,8 @@ def blocks_of_runs(workspace: str, only: UUID | None) -> list[str]:
             flow_run_filter=FlowRunFilter(start_time=lately),
             sort=FlowRunSort.START_TIME_DESC,
         )
-    named = dict.fromkeys(run.parameters["workspace"] for run in runs if "workspace" in run.parameters)
-    return [workspace, *(name for name in named if name != workspace and _exists(name))]
-
-
-def _exists(block: str) -> bool:
-    try:
-        load_workspace(block)
-    except Refused as error:
-        run_logger().warning("A run was given block %s. %s", block, error)
-        return False
-    return True
+    given = (str(run.parameters["workspace"]) for run in runs if "workspace" in run.parameters)
+    return list(dict.fromkeys([workspace, *given]))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5)

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulated import CALLS, Emulator, pointed_at, running_emulator
+from tests.emulated import CALLS, Emulator, keep_calls, pointed_at, running_emulator
 
 
 def pytest_sessionstart() -> None:
     """A session's record of calls begins empty."""
     CALLS.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _calls_are_kept() -> Iterator[None]:
+    """Module by module: some tests clear an emulator's own record."""
+    yield
+    keep_calls()
 
 
 @pytest.fixture(scope="session")

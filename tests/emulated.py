@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 # The distinct calls of the last test session, for docs/emulator-coverage.md.
 CALLS = ROOT / ".cache" / "calls.jsonl"
+_RUNNING: list[Emulator] = []
 
 
 @dataclass(frozen=True)
@@ -152,15 +153,23 @@ def running_emulator(state: Path, *options: str) -> Iterator[Emulator]:
     """Starts an emulator over `state`; stops it at the end."""
     emulator = Emulator(state, free_port(), options)
     emulator.start()
+    _RUNNING.append(emulator)
     try:
         yield emulator
     finally:
+        _RUNNING.remove(emulator)
         _keep_calls(emulator)
         emulator.stop()
 
 
+def keep_calls() -> None:
+    """Adds what the running emulators were asked so far to the session's record: they keep only their latest calls themselves."""
+    for emulator in _RUNNING:
+        _keep_calls(emulator)
+
+
 def _keep_calls(emulator: Emulator) -> None:
-    """Adds the calls that were answered well to the session's record; a test may have killed the emulator."""
+    """Moves the calls that were answered well to the session's record; a test may have killed the emulator."""
     from emulator import daemon
 
     if daemon.find(emulator.state) is None:
@@ -168,6 +177,7 @@ def _keep_calls(emulator: Emulator) -> None:
     CALLS.parent.mkdir(parents=True, exist_ok=True)
     known = set(CALLS.read_text().splitlines()) if CALLS.exists() else set()
     made = emulator.ask("GET", "/calls")
+    emulator.ask("DELETE", "/calls")
     answered = {
         json.dumps({key: call[key] for key in ("method", "host", "path")})
         for call in made

@@ -62,7 +62,8 @@ class Operator:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         for wait in (1.0, 2.0, 4.0, 8.0, None):
             try:
-                with opener.open(request, timeout=60) as answer:
+                # Longer than the minute for which Prefect's server waits for SQLite's lock before it says 503.
+                with opener.open(request, timeout=90) as answer:
                     return json.loads(answer.read() or "null")
             except urllib.error.HTTPError as error:
                 # SQLite was locked for too long; Prefect's own client asks again, too.

@@ -19,7 +19,7 @@ from flows.outcome import FlowResult
 from tasks.credentials import resolve_credentials
 from tasks.naming import run_id_of
 from tasks.tracking import Tracking
-from tests.emulated import Emulator
+from tests.emulated import Emulator, keep_calls
 from tests.flows.test_finetune import parameters, running_jobs
 
 SUBMIT = {"method": "PUT", "path": "management.azure.com/*/jobs/*"}
@@ -140,7 +140,7 @@ def test_a_lost_answer_makes_no_second_one(
 ) -> None:
     path, kind = LOST[what]
     wanted = given(conversations, job_key=trained.job.name, deployment={"liveness_initial_delay": 1})
-    emulator.ask("DELETE", "/calls")
+    keep_calls()
     with emulator.fault({"method": "PUT", "path": f"management.azure.com{path}"}, {"kind": "reset_after"}):
         _, state = first_try(wanted)
     assert state.is_completed(), state.message

@@ -20,6 +20,7 @@ def test_each_run_has_its_own_job_model_and_endpoint(workspace: AzureMLWorkspace
         return run(
             conversations,
             dataset={"source": str(conversations), "percent": 100, "seed": number},
+            compute={"cluster": "shared", "max_nodes": 2},
             training={"max_steps": 1, "learning_rate": 0.001, "logging_steps": 1},
             scoring={"max_new_tokens": 12, "rows": 1},
         )
