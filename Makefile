@@ -33,8 +33,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## run the main job once on the embedded Azure ML, with real training; leaves nothing running
 	$(BIN)/python -m demo
 
-test: setup ## run the test suite
-	$(BIN)/python -m pytest
+# A file's tests stay in one process, and files are begun in their order: those that take longest come early.
+test: setup ## run the test suite, two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-postgres: setup ## the stack with Prefect's server on PostgreSQL (Debian's `postgresql` must be installed)
 	$(BIN)/python -m pytest -s tests/scale/on_postgres.py

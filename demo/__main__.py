@@ -15,12 +15,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from emulator import daemon
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / ".cache" / "demo"
 STATE = SCRATCH / "azure"
 DATA = SCRATCH / "chitchat"
+LOCK = SCRATCH / "running.lock"
 PARAMETERS = Path(__file__).with_name("parameters.yaml")
 BLOCK = "demo"
 
@@ -31,6 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, default=PARAMETERS, metavar="FILE", help="the run's parameters, as YAML")
     parameters = parser.parse_args(arguments).params.resolve()
     os.chdir(ROOT)
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    try:
+        alone = FileLock(LOCK).acquire(blocking=False)
+    except Timeout:
+        print(
+            f"Another demo is running over {SCRATCH}. Wait until it has ended, or run this one in a second clone.",
+            file=sys.stderr,
+        )
+        return 1
+    with alone:
+        return _demo(parameters)
+
+
+def _demo(parameters: Path) -> int:
     started = time.monotonic()
     try:
         _prepare_data()

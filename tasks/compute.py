@@ -17,6 +17,7 @@ from tasks.demand import Demand, QuotaLine
 from tasks.errors import AzureFailure, Kind, Refused, lists_as_missing, read
 from tasks.form import Group, at
 from tasks.models import FoundationModel
+from tasks.pace import Pace
 from tasks.quota import Quota, quota_of
 from tasks.skus import Sku, find_sku, require_can_finetune, require_can_serve
 from tasks.stage import run_logger, stage
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 NEW_CLUSTER_SIZE = "Standard_NC24rs_v3"
 """Four V100: the size the reference component asks for by default."""
 CREATION_DEADLINE_SECONDS = 30 * 60
-PROVISIONING_POLL_SECONDS = 10
 
 Tier = Literal["dedicated", "low_priority"]
 
@@ -284,13 +284,13 @@ def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, t
 
 def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) -> AmlCompute:
     """Waits for a cluster that this or another run is creating."""
-    deadline = time.monotonic() + CREATION_DEADLINE_SECONDS
+    deadline, pace = time.monotonic() + CREATION_DEADLINE_SECONDS, Pace()
     while word(cluster.provisioning_state).lower() in ("creating", "updating"):
         if time.monotonic() > deadline:
             raise Refused(
                 f"Cluster {cluster.name} has been {word(cluster.provisioning_state)} for half an hour. Delete it, or name another."
             )
-        time.sleep(PROVISIONING_POLL_SECONDS)
+        time.sleep(pace.pause())
         cluster = _find_cluster(workspace, str(cluster.name)) or cluster
     if word(cluster.provisioning_state).lower() != "succeeded":
         raise Refused(

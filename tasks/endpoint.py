@@ -14,6 +14,7 @@ from blocks import AzureMLWorkspace
 from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames
+from tasks.pace import Pace
 from tasks.registration import RegisteredModel
 from tasks.stage import run_logger, stage
 from tasks.states import word
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 
 ENDPOINT_DEADLINE_SECONDS = 30 * 60
-SETTLE_POLL_SECONDS = 5
 LOG_LINES = 50
 CONTAINERS = ("storage-initializer", "inference-server")
 """As the SDK takes them."""
@@ -175,12 +175,12 @@ def _refuse_foreign(found: OnlineEndpoint | None, name: str, names: RunNames) ->
 
 def _settled(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
     """The endpoint in a state that lasts: Azure refuses to change one that it is still changing."""
-    deadline = time.monotonic() + ENDPOINT_DEADLINE_SECONDS
+    deadline, pace = time.monotonic() + ENDPOINT_DEADLINE_SECONDS, Pace()
     while True:
         found = find_endpoint(workspace, name)
         if found is None or _state(found) in ("succeeded", "failed", "canceled") or time.monotonic() > deadline:
             return found
-        time.sleep(SETTLE_POLL_SECONDS)
+        time.sleep(pace.pause())
 
 
 def _find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:

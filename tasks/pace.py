@@ -1,4 +1,4 @@
-"""How often a job is looked at."""
+"""How often something that takes its time on Azure is looked at: a job, a cluster or an endpoint in the making, one that goes."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from tasks.errors import AzureFailure, Fault, Kind, lists_as_missing
 from tasks.form import Group, at
 from tasks.jobs import CANCELLING, ENDED, attempts, find_job
 from tasks.naming import RunNames, run_id_of
+from tasks.pace import Pace
 from tasks.stage import retried, run_logger, stage
 from tasks.states import word
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from azure.ai.ml.entities import OnlineEndpoint
 
 GONE_DEADLINE_SECONDS = 30 * 60
-GONE_POLL_SECONDS = 3
 KEEP_TAG, EXPIRES_TAG = "keep", "expires_at"
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -121,7 +121,7 @@ def _running_jobs(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
 @retried
 def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
     """Cancels job `name` and waits until it has ended; one that has ended already is left as it is."""
-    deadline = time.monotonic() + GONE_DEADLINE_SECONDS
+    deadline, pace = time.monotonic() + GONE_DEADLINE_SECONDS, Pace()
     asked = False
     while True:
         job = find_job(workspace, name)
@@ -135,7 +135,7 @@ def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
             raise AzureFailure(
                 Fault(Kind.PERMANENT, f"half an hour later it is still {word(job.status)}"), f"cancelling job {name}"
             )
-        time.sleep(GONE_POLL_SECONDS)
+        time.sleep(pace.pause())
 
 
 def _delete_endpoints(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
@@ -159,7 +159,7 @@ def _own_endpoints(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
 @retried
 def delete_endpoint(workspace: AzureMLWorkspace, name: str) -> None:
     """Deletes the endpoint with its deployments and waits until Azure no longer finds it."""
-    deadline = time.monotonic() + GONE_DEADLINE_SECONDS
+    deadline, pace = time.monotonic() + GONE_DEADLINE_SECONDS, Pace()
     try:
         workspace.client().online_endpoints.begin_delete(name=name).wait(timeout=GONE_DEADLINE_SECONDS)
     except Exception as error:
@@ -170,7 +170,7 @@ def delete_endpoint(workspace: AzureMLWorkspace, name: str) -> None:
             raise AzureFailure(
                 Fault(Kind.PERMANENT, "half an hour later it is still there"), f"deleting endpoint {name}"
             )
-        time.sleep(GONE_POLL_SECONDS)
+        time.sleep(pace.pause())
 
 
 def _still_there(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:

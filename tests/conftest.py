@@ -10,9 +10,10 @@ import pytest
 from tests.emulated import CALLS, Emulator, keep_calls, pointed_at, running_emulator
 
 
-def pytest_sessionstart() -> None:
-    """A session's record of calls begins empty."""
-    CALLS.unlink(missing_ok=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A session's record of calls begins empty; its processes write to one."""
+    if not hasattr(session.config, "workerinput"):
+        CALLS.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,6 +18,7 @@ from deployments.stack.processes import Processes, StackError, end_runs
 
 SERVER_SECONDS = 120.0  # the first start makes the database; seven seconds are usual
 PREFECT = (sys.executable, "-m", "prefect")
+SERVER = (sys.executable, "-m", "deployments.stack.server")
 
 
 def bring_up(stack: Stack, processes: Processes) -> None:
@@ -63,7 +64,7 @@ def _start_server(stack: Stack, processes: Processes) -> str:
     if "server" in processes.running():
         how = "runs already"
     else:
-        command = [*PREFECT, "--no-prompt", "server", "start", "--host", "127.0.0.1", "--port", str(stack.port)]
+        command = [*SERVER, "--no-prompt", "server", "start", "--host", "127.0.0.1", "--port", str(stack.port)]
         processes.start("server", command, stack.server_environment(), ROOT)
         how = "started"
     deadline = time.monotonic() + SERVER_SECONDS

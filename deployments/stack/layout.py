@@ -17,9 +17,6 @@ WORK_POOL = "local"
 BLOCK = "azureml"
 HEARTBEAT_SECONDS = 180  # deployments/automations/crash-zombies.yaml waits for three of them
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-# Seen with the default, 15 connections: a writer that needs one more waits for those who wait for the writer; the server answers
-# nobody for two minutes, and loses events. A PostgreSQL has a limit of its own, often 100.
-_FOR_SQLITE = {"PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "100"}
 _OF_THE_CALLER = ("https_proxy", "http_proxy", "all_proxy")
 
 
@@ -101,7 +98,7 @@ class Stack:
             **own,
             "PREFECT_SERVER_ENCRYPTION_KEY": key,
             **({"PREFECT_SERVER_API_AUTH_STRING": login} if login else {}),
-            **({DATABASE: os.environ[DATABASE]} if DATABASE in os.environ else _FOR_SQLITE),
+            **({DATABASE: os.environ[DATABASE]} if DATABASE in os.environ else {}),
         }
 
     def worker_environment(self, azure: dict[str, str]) -> dict[str, str]:

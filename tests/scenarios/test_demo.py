@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
+from demo.__main__ import LOCK
 from tests.emulated import ROOT
 from tests.processes import alive_where
 
@@ -73,3 +75,12 @@ def test_a_bad_run_says_which_stage_and_why_and_leaves_nothing_running(
     [ended] = [line for line in done.stderr.splitlines() if line.startswith("The run ended as Failed")]
     assert f"Stage {stage} failed:" in ended and why in ended
     assert left_running() == []
+
+
+def test_a_second_demo_beside_a_running_one_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(LOCK):
+        second = run_demo(tmp_path)
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"Another demo is running over {LOCK.parent}.")
+    assert second.stdout == ""
