@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -108,11 +109,79 @@ def test_a_component_is_kept_and_found_again(emulator: Emulator) -> None:
     assert client.components.get(name, version=made.version).command == "echo ${{inputs.word}}"
 
 
-def test_a_long_list_comes_in_pages(emulator: Emulator) -> None:
-    here, name = emulator.installation, new_name("many")
-    token = emulator.credential().get_token("https://management.azure.com/.default").token
+@pytest.fixture
+def session(emulator: Emulator) -> requests.Session:
+    """Who calls ARM without the SDK."""
     session = requests.Session()
+    token = emulator.credential().get_token("https://management.azure.com/.default").token
     session.headers["Authorization"] = f"Bearer {token}"
+    return session
+
+
+STORED = "azureml://datastores/workspaceblobstore/paths/somewhere"
+CONTENTS: dict[str, dict[str, Any]] = {
+    "models": {"modelUri": STORED, "modelType": "custom_model"},
+    "data": {"dataUri": STORED, "dataType": "uri_folder"},
+    "environments": {"image": "python:3.11"},
+    "components": {"componentSpec": {"type": "command", "command": "true", "environment": "azureml:python:1"}},
+    "codes": {"codeUri": STORED},
+}
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_names_are_archived_and_versions_deleted_of_every_kind_alike(
+    kind: str, emulator: Emulator, session: requests.Session
+) -> None:
+    collection = f"https://management.azure.com{emulator.installation.workspace_id}/{kind}"
+    name = new_name("asset").replace("-", "_")
+
+    def ask(method: str, path: str, properties: dict[str, Any] | None = None) -> requests.Response:
+        body = None if properties is None else {"properties": properties}
+        return session.request(method, f"{collection}{path}?api-version=1", json=body, timeout=10)
+
+    def listed() -> set[str]:
+        return {found["name"] for found in ask("GET", "").json()["value"]}
+
+    assert [ask("PUT", f"/{name}/versions/{version}", CONTENTS[kind]).status_code for version in "12"] == [201, 201]
+    assert name in listed()
+    assert ask("GET", f"/{name}").json()["properties"]["latestVersion"] == "2"
+
+    assert ask("PUT", f"/{name}", {"isArchived": True}).json()["properties"]["isArchived"] is True
+    assert name not in listed()
+    assert ask("PUT", f"/{name}", {"isArchived": False}).json()["properties"]["isArchived"] is False
+    assert name in listed()
+
+    assert ask("DELETE", f"/{name}/versions/2").status_code == 200
+    assert ask("DELETE", f"/{name}/versions/2").status_code == 204, "what is gone is gone"
+    assert ask("GET", f"/{name}/versions/2").status_code == 404
+    assert [found["name"] for found in ask("GET", f"/{name}/versions").json()["value"]] == ["1"]
+    assert ask("GET", f"/{name}").json()["properties"]["latestVersion"] == "1"
+
+
+@pytest.mark.parametrize("kind", ["codes", "models", "data"])
+def test_an_upload_is_begun_into_a_place_of_its_own_that_its_signature_opens(
+    kind: str, emulator: Emulator, session: requests.Session
+) -> None:
+    version = f"{emulator.installation.workspace_id}/{kind}/{new_name('asset')}/versions/1"
+    begun = [
+        session.post(
+            f"https://management.azure.com{version}/startpendingupload?api-version=1", json={}, timeout=10
+        ).json()
+        for _ in range(2)
+    ]
+    places = [answer["blobReferenceForConsumption"] for answer in begun]
+    assert places[0]["blobUri"] != places[1]["blobUri"]
+    address, signature = places[0]["credential"]["sasUri"].split("?")
+    assert address == places[0]["blobUri"]
+    sent = {"data": b"weights", "headers": {"x-ms-blob-type": "BlockBlob"}, "timeout": 10}
+    assert requests.put(f"{address}/model.bin?{signature}", **sent).status_code == 201
+    assert requests.get(f"{address}/model.bin?{signature}", timeout=10).content == b"weights"
+    elsewhere = f"{places[1]['blobUri']}/model.bin?{signature}"
+    assert requests.put(elsewhere, **sent).status_code == 403, "a signature opens its own place only"
+
+
+def test_a_long_list_comes_in_pages(emulator: Emulator, session: requests.Session) -> None:
+    here, name = emulator.installation, new_name("many")
     base = f"https://management.azure.com{here.workspace_id}/environments/{name}/versions"
     for version in range(230):
         session.put(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from tests.emulated import Emulator
 from tests.emulator.jobs.commands import line, wait
@@ -45,6 +46,34 @@ def test_what_a_job_writes_to_outputs_and_logs_are_its_runs_artifacts(
     client.jobs.download(job.name, all=True, download_path=tmp_path / "all")
     [same] = (tmp_path / "all").rglob("answer.txt")
     assert same.read_text() == "42\n"
+
+
+@pytest.mark.parametrize("group", ["experiments", "experimentids"])
+def test_a_runs_files_are_listed_read_and_added_to_by_its_experiments_name_or_id(
+    emulator: Emulator, group: str
+) -> None:
+    client, here = emulator.client(), emulator.installation
+    job = client.jobs.create_or_update(line("mkdir outputs/deep && echo 42 > outputs/deep/answer.txt"))
+    assert wait(client, job.name) == "Completed"
+    session = requests.Session()
+    token = emulator.credential().get_token("https://ml.azure.com/.default").token
+    session.headers["Authorization"] = f"Bearer {token}"
+    run = f"https://{here.data_host}/history/v1.0{here.workspace_id}/{group}/{job.experiment_name}/runs/{job.name}"
+
+    def paths(address: str, **query: str) -> set[str]:
+        return {found["path"] for found in session.get(address, params=query, timeout=30).json()["value"]}
+
+    assert "outputs/deep/answer.txt" in paths(f"{run}/artifacts")
+    assert paths(f"{run}/artifacts/path", path="outputs") == {"outputs/deep/answer.txt"}
+    content = session.get(f"{run}/artifacts/contentinfo", params={"path": "outputs/deep/answer.txt"}, timeout=30).json()
+    assert requests.get(content["contentUri"], timeout=30).text == "42\n"
+
+    wanted = {"paths": [{"path": "review/notes.txt"}]}
+    places = session.post(f"{run}/artifacts/batch/metadata", json=wanted, timeout=30).json()
+    address = places["artifactContentInformation"]["review/notes.txt"]["contentUri"]
+    sent = requests.put(address, data=b"fine", headers={"x-ms-blob-type": "BlockBlob"}, timeout=30)
+    assert sent.status_code == 201
+    assert paths(f"{run}/artifacts/path", path="review") == {"review/notes.txt"}
 
 
 def test_a_file_is_added_to_a_jobs_run(emulator: Emulator, tracking: MlflowClient, tmp_path: Path) -> None:
