@@ -81,6 +81,15 @@ def test_a_token_is_refused_when_missing_expired_broken_or_for_another_audience(
     assert call_workspace(emulator, good).status_code == 200
 
 
+def test_who_has_no_token_yet_is_told_where_to_get_one(emulator: Emulator) -> None:
+    [cloud] = requests.get(f"{ARM}/metadata/endpoints?api-version=2022-09-01", timeout=10).json()
+    assert cloud["resourceManager"].rstrip("/") == ARM
+    assert ARM in {audience.rstrip("/") for audience in cloud["authentication"]["audiences"]}
+    login = f"{cloud['authentication']['loginEndpoint']}/{emulator.installation.tenant_id}"
+    answer = requests.get(f"{login}/v2.0/.well-known/openid-configuration", timeout=10)
+    assert answer.json()["token_endpoint"] == f"{login}/oauth2/v2.0/token"
+
+
 def test_a_reader_may_look_and_not_touch(emulator: Emulator) -> None:
     from azure.ai.ml.entities import AmlCompute
 
