@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deployments.stack.server import retire
+from tests.deployments.operated import Operator
 
 LOCKED_SECONDS = 3
 """For which SQLite waits before it says that the database is locked."""
@@ -23,8 +24,10 @@ LOCKED_SECONDS = 3
 @contextlib.contextmanager
 def retiring() -> Iterator[None]:
     event.listen(Engine, "handle_error", retire)
-    yield
-    event.remove(Engine, "handle_error", retire)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "handle_error", retire)
 
 
 async def write_beside_a_forgotten_error(file: Path) -> None:
@@ -65,3 +68,9 @@ def test_a_writer_gets_its_turn_although_an_error_was_forgotten(tmp_path: Path) 
 def test_the_fault_is_still_there_so_that_it_has_to_be_worked_around(tmp_path: Path) -> None:
     with pytest.raises(OperationalError, match="database is locked"):
         asyncio.run(write_beside_a_forgotten_error(tmp_path / "rows.sqlite"))
+
+
+def test_the_stacks_server_is_the_one_that_works_around_it(operator: Operator) -> None:
+    commands = [process.cmdline() for process in operator.processes()]
+    servers = [command for command in commands if command[-6:-3] == ["server", "start", "--host"]]
+    assert [command[1:3] for command in servers] == [["-m", "deployments.stack.server"]]
