@@ -30,7 +30,7 @@ def bring_up(stack: Stack, processes: Processes) -> None:
     if "server" not in processes.running():
         _require_free(stack.port)
     _say(azure.NAME, azure.start(stack, processes))
-    _say("server", _start_server(stack, processes))
+    _say("server", start_server(stack, processes))
     idle = "worker" not in processes.running()
     if idle:
         end_runs(stack.prefect_home)
@@ -50,17 +50,12 @@ def bring_up(stack: Stack, processes: Processes) -> None:
     _say("worker", f"{'started' if idle else 'runs already'}, work pool {WORK_POOL}")
 
 
-def is_healthy(stack: Stack) -> bool:
-    """Whether the server answers."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(f"{stack.api}/health", timeout=5) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+def start_server(stack: Stack, processes: Processes) -> str:
+    """Starts the server unless it runs, and waits until it answers; returns what it did and where the server is.
 
-
-def _start_server(stack: Stack, processes: Processes) -> str:
+    Raises:
+        StackError: it ended, or does not answer; with what its log ends with.
+    """
     if "server" in processes.running():
         how = "runs already"
     else:
@@ -75,6 +70,16 @@ def _start_server(stack: Stack, processes: Processes) -> str:
             raise StackError(f"Prefect's server does not answer at {stack.api}.\n{processes.log_end('server')}")
         time.sleep(0.2)
     return f"{how}, {stack.url}"
+
+
+def is_healthy(stack: Stack) -> bool:
+    """Whether the server answers."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{stack.api}/health", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _require_free(port: int) -> None:

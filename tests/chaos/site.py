@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from azure.core.exceptions import ResourceNotFoundError
 from prefect import State
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks import AzureMLWorkspace
 from flows.reap import reap
@@ -22,6 +21,7 @@ from tests.chaos.calls import Call, Record
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.flows.conftest import BLOCK, write_conversations
 from tests.flows.test_finetune import endpoints, run, running_jobs
+from tests.prefect_server import prefect_server
 
 BOUND_SECONDS = 300
 """A run under a lasting fault has failed by then."""
@@ -178,7 +178,7 @@ class _Run:
 @contextmanager
 def site(folder: Path) -> Iterator[Site]:
     """A site of its own, with its own emulator and Prefect server, over an empty `folder`."""
-    with running_emulator(folder / "state") as emulator, pointed_at(emulator), prefect_test_harness(300):
+    with running_emulator(folder / "state") as emulator, pointed_at(emulator), prefect_server(folder / "prefect"):
         workspace = emulator.block()
         workspace.save(BLOCK, overwrite=True)
         yield Site(emulator, workspace, write_conversations(folder / "conversations"))

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks import AzureMLWorkspace
 from tests.emulated import Emulator
+from tests.prefect_server import prefect_server
 
 BLOCK = "azureml"
 
 
 @pytest.fixture(scope="session")
-def workspace(emulator: Emulator) -> Iterator[AzureMLWorkspace]:
+def workspace(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureMLWorkspace]:
     """The block, saved as the flow's default names it."""
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_server(tmp_path_factory.mktemp("prefect")):
         block = emulator.block()
         block.save(BLOCK, overwrite=True)
         yield block

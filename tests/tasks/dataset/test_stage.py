@@ -9,17 +9,17 @@ import pytest
 from prefect import flow
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.dataset import SHOWN_CHARACTERS, DatasetSampling, SampledDataset, sample_dataset
 from tasks.sampling.errors import InvalidRows
+from tests.prefect_server import prefect_server
 from tests.tasks.dataset.made import conversation, conversations, dataset, only_train, write_jsonl
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server of the tests' own."""
-    with prefect_test_harness():
+    with prefect_server(tmp_path_factory.mktemp("prefect")):
         yield
 
 
