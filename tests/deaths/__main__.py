@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     env = {**os.environ, seen.KEEPING: str(seen.SEEN)}
     for part in PARTS:
         whole = str(ROOT / "tests" / "deaths" / "whole.py")
-        subprocess.run([sys.executable, "-m", "pytest", "-q", whole, "-k", part], cwd=ROOT, env=env, check=False)
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "--timeout=0", whole, "-k", part], cwd=ROOT, env=env, check=False
+        )
     report.write(list(seen.every(seen.SEEN)))
     green = sum(not outcome.wrong for outcome in seen.kept(seen.SEEN))
     print(f"{green} of {len(WHOLE)} cells are as they must be; see {report.PAGE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_a_cancelled_run_whose_worker_is_gone_cancels_its_job_itself_and_can_be_
             client.set_flow_run_state(flow_run.id, Cancelling())
 
     with ThreadPoolExecutor(1) as pool, emulator.fault(SUBMIT, HANGS):
-        cancelling = pool.submit(cancel)
+        cancelling = pool.submit(contextvars.copy_context().run, cancel)
         state: Any = run_flow(finetune, flow_run=flow_run, return_type="state")
         cancelling.result()
     assert state.is_cancelled(), state
