@@ -24,8 +24,8 @@ def prefect_server(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     stack = Stack(folder, free_port(), emulator_state=folder / "no-azure", emulator_port=0)
     processes = Processes(folder)
-    start_server(stack, processes)
     try:
+        start_server(stack, processes)
         with temporary_settings({PREFECT_API_URL: stack.api}):
             yield
             EventsWorker.drain_all()
