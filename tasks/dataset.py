@@ -59,7 +59,11 @@ def sample_dataset(
             purpose, split.rows, split.source_rows, split.split, split.bytes, split.sha256[:12], split.dropped,
         )  # fmt: skip
     logger.info(
-        "%s %s (revision %s)", "Reused" if sampled.reused else "Wrote", sampled.train.path.parent, sampled.revision
+        "%s %s (subset %s, revision %s)",
+        "Reused" if sampled.reused else "Wrote",
+        sampled.train.path.parent,
+        sampled.subset,
+        sampled.revision,
     )
     _publish(sampled)
     return sampled
@@ -100,7 +104,7 @@ def _first_rows(path: Path) -> list[dict[str, Any]]:
     return [
         {
             "messages": len(messages),
-            "characters": sum(len(message["content"]) for message in messages),
+            "characters": sum(len(message["content"] or "") for message in messages),
             "begins": _shortened(messages[0]),
             "ends": _shortened(messages[-1]),
         }
@@ -108,8 +112,9 @@ def _first_rows(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _shortened(message: dict[str, str]) -> str:
-    return shorten(f"{message['role']}: {message['content']}", SHOWN_CHARACTERS, placeholder=" ...")
+def _shortened(message: dict[str, Any]) -> str:
+    said = message["content"] or json.dumps(message.get("tool_calls"))
+    return shorten(f"{message['role']}: {said}", SHOWN_CHARACTERS, placeholder=" ...")
 
 
 def _summary(sampled: SampledDataset) -> str:
@@ -120,11 +125,31 @@ def _summary(sampled: SampledDataset) -> str:
             for purpose, its in sampled.splits().items()
         ],
     )
-    what = {"Source": f"`{sampled.source}`", "Revision": f"`{sampled.revision[:40]}`", "SHA-256": f"`{sampled.sha256}`"}
+    what = {
+        "Source": f"`{sampled.source}`",
+        "Subset": f"`{sampled.subset}`",
+        "Revision": f"`{sampled.revision[:40]}`",
+        "SHA-256": f"`{sampled.sha256}`",
+    }
     parts = [
         markdown_table(("Sample", "written earlier" if sampled.reused else "written by this run"), what.items()),
         files,
+        markdown_table(
+            ("split", "read from", "bytes"),
+            [
+                (its.split, f"`{file.name}`", file.bytes)
+                for its in {its.split: its for its in sampled.splits().values()}.values()
+                for file in its.files
+            ],
+        ),
     ]
+    for title, column in (("Left out, as extra_columns says", "left_out"), ("Kept beside roles and texts", "kept")):
+        if found := [
+            (purpose, f"`{name}`", rows)
+            for purpose, its in sampled.splits().items()
+            for name, rows in getattr(its, column).items()
+        ]:
+            parts.append(markdown_table(("sample", title, "rows"), found))
     for title, bars in (
         ("Messages of a training conversation", sampled.train.turns),
         ("Characters of a training conversation, up to", sampled.train.characters),

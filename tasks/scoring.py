@@ -25,6 +25,8 @@ RETRIED_STATUSES = frozenset({408, 424, 429, 500, 502, 503, 504})
 """Azure ML's scoring statuses that a warming or busy container gives: timeout, model error, too many pending, unavailable."""
 CLIENT_TIMEOUT_SECONDS = 190
 """A little more than the longest request timeout that Azure ML allows (180 s)."""
+NOT_SENT = ("weight", "thinking", "reasoning_content", "reasoning")
+"""Fields of a message that only training looks at."""
 SHOWN_BODY = 1000
 
 
@@ -108,7 +110,7 @@ def smoke_score(
     return SmokeResult(answers=answers, slowest_seconds=max(answer.seconds for answer in answers))
 
 
-def sample_conversations(path: Path, rows: int, seed: int) -> list[list[dict[str, str]]]:
+def sample_conversations(path: Path, rows: int, seed: int) -> list[list[dict[str, Any]]]:
     """`rows` conversations of the JSON Lines file at `path`, at random by `seed`; reads the file once, line by line."""
     chooser = random.Random(seed)
     kept: list[str] = []
@@ -121,16 +123,22 @@ def sample_conversations(path: Path, rows: int, seed: int) -> list[list[dict[str
     return [json.loads(line)["messages"] for line in kept]
 
 
-def question_and_reference(messages: list[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
-    """The conversation up to its last word of the user, and what the assistant said to that."""
-    asked = list(messages)
+def question_and_reference(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """The conversation up to its last word of the user, and what the assistant said to that.
+
+    What only training looks at (thoughts, weights) is not sent. An assistant that calls a tool may say nothing.
+    """
+    asked = [
+        {name: value for name, value in message.items() if name not in NOT_SENT} | {"content": message["content"] or ""}
+        for message in messages
+    ]
     reference = ""
     while len(asked) > 1 and asked[-1]["role"] != "user":
         reference = asked.pop()["content"]
     return asked, reference
 
 
-def request_body(messages: list[dict[str, str]], choice: SmokeScoring) -> dict[str, Any]:
+def request_body(messages: list[dict[str, Any]], choice: SmokeScoring) -> dict[str, Any]:
     """The reference notebook's request."""
     parameters = choice.model_dump(include={"temperature", "top_p", "do_sample", "max_new_tokens"})
     return {"input_data": {"input_string": [messages], "parameters": parameters}, "params": {}}

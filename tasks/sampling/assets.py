@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.sampling.errors import DatasetError
 from tasks.sampling.results import SampledDataset
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def register_data_assets(client: MLClient, sampled: SampledDataset) -> dict[str,
 
     Raises:
         azure.core.exceptions.HttpResponseError: the workspace or its storage refuses.
+        DatasetError: a file is not what was sampled any more.
     """
     return {purpose: _register(client, sampled, purpose) for purpose in sampled.splits()}
 
@@ -34,12 +36,18 @@ def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
     from azure.ai.ml.entities import Data
     from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
+    from tasks.sampling.writer import file_sha256
+
     split = sampled.splits()[purpose]
     name = _name(sampled.source, split.path.stem)
     version = split.sha256[:VERSION_DIGITS]
     try:
         client.data.get(name, version=version)
     except ResourceNotFoundError:
+        if file_sha256(split.path) != split.sha256:
+            raise DatasetError(
+                f"{split.path} was changed after it was sampled, so it is not registered under its hash. Run again."
+            ) from None
         tags = {
             "source": sampled.source,
             "revision": sampled.revision,

@@ -1,4 +1,4 @@
-"""What a row of a chat dataset must be. Every check holds against nulls at every level."""
+"""What a conversation must be. Every check holds against nulls at every level."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,20 @@ from typing import Any
 import polars as pl
 
 from tasks.sampling.errors import Finding, excerpt
-from tasks.sampling.leakage import TrainingRows
 from tasks.sampling.parameters import EndsWith
 from tasks.sampling.reading import Batch
+from tasks.sampling.sameness import Seen, fingerprints
 
-ROLES = ["user", "assistant"]
-REPEATED, LEAKED, HELD_OUT, TOKENS = "repeated", "leaked", "held_out", "tokens"
+ROLES = ["system", "user", "assistant", "tool"]
+FOLLOWS = {
+    "system": [""],
+    "user": ["", "system", "assistant"],
+    "assistant": ["user", "tool"],
+    "tool": ["assistant", "tool"],
+}
+"""Who may speak before whom; nobody before the first."""
+
+TOKENS = "tokens"
 
 Row = dict[str, Any]
 
@@ -22,7 +30,6 @@ class Rules:
     """The rules of one split."""
 
     ends_with: EndsWith
-    has_prompt: bool
     min_characters: int
     max_characters: int
     max_tokens: int | None = None
@@ -41,62 +48,74 @@ class Rule:
 class Checker:
     """Holds the rows of one split to its rules."""
 
-    def __init__(self, rules: Rules, training: TrainingRows | None = None) -> None:
+    def __init__(self, rules: Rules, purpose: str, seen: Seen) -> None:
         """Args:
         rules: the split's.
-        training: rows that must not be in the split.
+        purpose: what the split is for.
+        seen: the conversations that were sampled before, of this split and of others.
         """
         self._count_tokens = rules.count_tokens
-        self._training = training
+        self._purpose = purpose
+        self._seen = seen
         self._rules = _rules(rules)
         places = enumerate(self._rules)
         self._broken = pl.coalesce(pl.when(rule.broken.fill_null(True)).then(place) for place, rule in places)
 
-    def check(self, batch: Batch) -> tuple[pl.DataFrame, list[Finding]]:
+    def check(self, batch: Batch, file: str) -> tuple[pl.DataFrame, list[Finding]]:
         """Splits a batch into what may be written and what breaks a rule.
 
-        Its frame has columns that only the whole split can tell: `repeated` and `leaked`.
-
         Returns:
-            The good rows with columns `turns`, `characters` and `fingerprint`, and for each bad row its first broken rule.
+            The good rows with prompt and prompt_id made where they are missing, and with columns `turns` and `characters`;
+            and for each bad row its first broken rule.
         """
+        findings = [finding for _, finding in batch.unreadable]
         frame = batch.frame.hstack(_conversations(batch.frame))
-        if self._training is not None:
-            leaked = pl.Series(self._training.have_fingerprints(frame["fingerprint"].to_numpy()))
-            frame = frame.with_columns(pl.col(LEAKED) | leaked)
+        content = fingerprints(frame["messages"]) if batch.fingerprints is None else batch.fingerprints
+        frame = frame.with_columns(pl.Series("fingerprint", content, pl.UInt64))
         if self._count_tokens is not None:
             frame = frame.with_columns(self._count_tokens(frame).alias(TOKENS))
         broken = frame.select(self._broken).to_series()
-        if broken.null_count() == len(frame):
-            return frame, batch.unreadable
-        findings = list(batch.unreadable)
-        for number, place, row in zip(batch.numbers, broken, frame.iter_rows(named=True), strict=True):
-            if place is not None:
-                rule = self._rules[place]
-                findings.append(Finding(batch.file, int(number), rule.text, excerpt(rule.shown(row))))
-        return frame.filter(broken.is_null()), sorted(findings, key=lambda finding: finding.row)
+        numbers = pl.Series(batch.numbers)
+        if broken.null_count() < len(frame):
+            for number, place, row in zip(batch.numbers, broken, frame.iter_rows(named=True), strict=True):
+                if place is not None:
+                    rule = self._rules[place]
+                    findings.append(Finding(file, int(number), rule.text, excerpt(rule.shown(row))))
+            frame, numbers = frame.filter(broken.is_null()), numbers.filter(broken.is_null())
+        before = self._seen.meet(frame["fingerprint"].to_numpy(), self._purpose, file, numbers.to_numpy())
+        if self._purpose == "score":
+            # Nothing is measured with the scoring rows, so they may be the test's, too.
+            before = [None if place and place.purpose == "test" else place for place in before]
+        if any(before):
+            for number, place, label in zip(numbers, before, frame["prompt_id"], strict=True):
+                if place is not None:
+                    text = f"the conversation is in {place} too"
+                    findings.append(Finding(file, int(number), text, excerpt(label)))
+            frame = frame.filter(pl.Series([place is None for place in before], dtype=pl.Boolean))
+        return _completed(frame), sorted(findings, key=lambda finding: finding.row)
 
 
 _content, _role, _row = pl.col("content"), pl.col("role"), pl.col("row")
+_before = pl.when(_row == _row.shift(1)).then(_role.shift(1)).otherwise(pl.lit(""))
 
 _OF_A_MESSAGE = [
     _role.is_in(ROLES).fill_null(False).alias("known"),
     (_content.str.strip_chars() == "").fill_null(True).alias("blank"),
-    ((_role == _role.shift(1)) & (_row == _row.shift(1))).fill_null(False).alias("repeats"),
+    pl.any_horizontal((_role == role) & _before.is_in(before) for role, before in FOLLOWS.items())
+    .fill_null(False)
+    .alias("in_turn"),
     _content.str.len_chars().fill_null(0).alias("characters"),
-    _content.hash().alias("fingerprint"),
 ]
 
 _OF_A_CONVERSATION = [
     pl.len().alias("turns"),
     pl.col("known").all(),
     pl.col("blank").any(),
-    pl.col("repeats").any(),
-    _role.first().alias("first_role"),
+    pl.col("in_turn").all(),
+    _role.filter(_role != "system").first().alias("first_role"),
     _role.last().alias("last_role"),
-    _content.first().alias("first_content"),
+    _content.filter(_role == "user").first().alias("first_asked"),
     pl.col("characters").sum(),
-    pl.col("fingerprint").sum(),
 ]
 
 
@@ -115,25 +134,30 @@ def _conversations(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _completed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a prompt and a prompt_id each: the first words of the user, and the content's fingerprint."""
+    if frame["prompt_id"].null_count() or (frame["prompt_id"].str.strip_chars() == "").any():
+        made = pl.Series("prompt_id", [f"{its:016x}" for its in frame["fingerprint"]], pl.String)
+        given = pl.col("prompt_id").str.strip_chars().fill_null("") != ""
+        frame = frame.with_columns(pl.when(given).then("prompt_id").otherwise(made).alias("prompt_id"))
+    return frame.with_columns(pl.coalesce("prompt", "first_asked").alias("prompt"))
+
+
 def _rules(rules: Rules) -> list[Rule]:
     """In the order they are applied: later ones may rely on earlier ones."""
-    characters = pl.col("characters")
+    characters, prompt = pl.col("characters"), pl.col("prompt")
     every = [
-        Rule("prompt_id is missing", pl.col("prompt_id").str.strip_chars() == "", lambda row: row["prompt_id"]),
         Rule("messages are missing", pl.col("messages").list.len() == 0, lambda row: row["messages"]),
-        Rule("a message's role is neither user nor assistant", ~pl.col("known"), _roles),
+        Rule(f"a message's role is none of {', '.join(ROLES)}", ~pl.col("known"), _roles),
         Rule("a message's content is blank", pl.col("blank"), _blank),
         Rule("the first message is not the user's", pl.col("first_role") != "user", _roles),
-        Rule("user and assistant do not take turns", pl.col("repeats"), _roles),
+        Rule("the roles do not take turns", ~pl.col("in_turn"), _roles),
     ]
     if rules.ends_with != "any":
         text = f"the last message is not the {rules.ends_with}'s"
         every.append(Rule(text, pl.col("last_role") != rules.ends_with, _roles))
-    if rules.has_prompt:
-        every.append(
-            Rule("prompt is not the first message", pl.col("prompt").ne_missing(pl.col("first_content")), _prompt)
-        )
     every += [
+        Rule("prompt is not the first message", (prompt != pl.col("first_asked")) & prompt.is_not_null(), _prompt),
         Rule(
             f"fewer than {rules.min_characters} characters",
             characters < rules.min_characters,
@@ -144,8 +168,6 @@ def _rules(rules: Rules) -> list[Rule]:
             characters > rules.max_characters,
             lambda row: row["characters"],
         ),
-        Rule("prompt_id is in the sample twice", pl.col(REPEATED), lambda row: row["prompt_id"]),
-        Rule("the conversation is in the training sample too", pl.col(LEAKED), lambda row: row["prompt_id"]),
     ]
     if rules.count_tokens is not None:
         every.append(

@@ -1,13 +1,12 @@
 """Files of a data asset or a datastore path of the Azure ML workspace."""
 
-import hashlib
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.ranged import RangedFile
-from tasks.sampling.sources import DataFile, Source, by_split
+from tasks.sampling.tree import DataFile, Tree
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -19,8 +18,8 @@ ASSET = re.compile(r"azureml:(?P<name>[\w.-]+)(:(?P<version>[\w.-]+)|@(?P<label>
 PATH = re.compile(r"azureml://(.*/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)\Z")
 
 
-def resolve_datastore(source: str, splits: list[str], workspace: "AzureMLWorkspace | None") -> Source:
-    """The files of `splits` below the path that `source` stands for. Their names, sizes and ETags stand for a revision.
+def datastore_tree(source: str, workspace: "AzureMLWorkspace | None") -> Tree:
+    """The files below the path that `source` stands for, or the one that is there.
 
     Raises:
         SourceUnavailable: no such asset, datastore or path, or no right to read it.
@@ -31,22 +30,19 @@ def resolve_datastore(source: str, splits: list[str], workspace: "AzureMLWorkspa
     datastore, path = _location(source, client)
     container = _container(source, client, datastore)
     blobs = _blobs(source, container, path)
-    root = path.rstrip("/") + "/" if any(blob.name != path for blob in blobs) else path.rpartition("/")[0] + "/"
+    is_file = any(blob.name == path for blob in blobs)
+    root = path.rpartition("/")[0] + "/" if is_file else path.rstrip("/") + "/"
     files = [
         DataFile(
             name=blob.name.removeprefix(root),
             size=blob.size,
             open=partial(_open, container, blob.name, blob.size, blob.etag),
             remote=True,
+            version=blob.etag,
         )
         for blob in blobs
     ]
-    found = by_split(source, files, splits)
-    etags = {blob.name.removeprefix(root): blob.etag for blob in blobs}
-    state = hashlib.sha256()
-    for file in (file for its_files in found.values() for file in its_files):
-        state.update(f"{file.name}\0{file.size}\0{etags[file.name]}\n".encode())
-    return Source(id=source, revision=f"blobs-{state.hexdigest()}", splits=found)
+    return Tree(source, files, chosen=is_file)
 
 
 def _location(source: str, client: "MLClient") -> tuple[str, str]:

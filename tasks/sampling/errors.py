@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 SHOWN_FINDINGS = 10
 EXCERPT_CHARACTERS = 80
+UNKNOWN_KEYS = "unknown keys"
+"""How rules end that `extra_columns` decides."""
 
 
 @dataclass(frozen=True)

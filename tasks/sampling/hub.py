@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.ranged import RangedFile
-from tasks.sampling.sources import DataFile, Source, by_split
+from tasks.sampling.tree import DataFile, Tree
 
 HUB = "https://huggingface.co"
 
@@ -48,8 +48,8 @@ class _Hub:
         return RangedFile(size, lambda start, end: self.get(url, commit, range=f"bytes={start}-{end - 1}"))
 
 
-def resolve_hub(dataset: str, splits: list[str], *, revision: str | None, token: str | None) -> Source:
-    """The files of `splits` at the commit that `revision` (default: the main branch) stands for now.
+def hub_tree(dataset: str, *, revision: str | None, token: str | None) -> Tree:
+    """The files of a dataset at the commit that `revision` (default: the main branch) stands for now.
 
     The hub's address is `HF_ENDPOINT`'s, where that is set, as for all of Hugging Face's clients.
 
@@ -66,7 +66,7 @@ def resolve_hub(dataset: str, splits: list[str], *, revision: str | None, token:
         )
         for file in info["siblings"]
     ]
-    return Source(id=dataset, revision=commit, splits=by_split(dataset, files, splits))
+    return Tree(dataset, files, commit=commit)
 
 
 @contextmanager

@@ -50,6 +50,17 @@ class DatasetSampling(Group):
         ),
         json_schema_extra=at(0),
     )
+    subset: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        title="Subset",
+        description=(
+            "The dataset's configuration, for example en. Needed where it has several and its card names no default; where no "
+            "card describes any, the name of a folder."
+        ),
+        json_schema_extra=at(1),
+    )
     revision: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$",
@@ -58,13 +69,36 @@ class DatasetSampling(Group):
             "Commit, tag or branch of a Hugging Face dataset. Default: the newest commit of its main branch. The run records "
             "the commit it resolved to."
         ),
-        json_schema_extra=at(1),
+        json_schema_extra=at(2),
     )
     hub_token_block: str | None = Field(
         None,
         title="Hub token block",
         description="Name of the Prefect Secret block that holds a Hugging Face token. Gated and private datasets need one.",
-        json_schema_extra=at(2),
+        json_schema_extra=at(3),
+    )
+    format: Literal["auto", "messages", "sharegpt", "prompt_response"] = Field(
+        "auto",
+        title="Format",
+        description=(
+            "How the rows keep conversations: messages (ultrachat, OpenAI, Foundry), sharegpt (conversations of from and value) or "
+            "prompt_response (two columns). auto tells it by the columns."
+        ),
+        json_schema_extra=at(4),
+    )
+    prompt_column: str | None = Field(
+        None,
+        min_length=1,
+        title="Prompt column",
+        description="The column of what the user asks, for rows of a prompt and a response. Default: the common names.",
+        json_schema_extra=at(5),
+    )
+    response_column: str | None = Field(
+        None,
+        min_length=1,
+        title="Response column",
+        description="The column of what the assistant answers, for rows of a prompt and a response. Default: the common names.",
+        json_schema_extra=at(6),
     )
     percent: float = Field(
         5.0,
@@ -72,41 +106,41 @@ class DatasetSampling(Group):
         le=100,
         title="Percent",
         description="Share of each split's rows, in percent.",
-        json_schema_extra=at(3),
+        json_schema_extra=at(7),
     )
     rows: int | None = Field(
         None,
         ge=1,
         title="Rows",
         description="Number of rows of each split; wins over the percentage. A split that has fewer gives all it has.",
-        json_schema_extra=at(4),
+        json_schema_extra=at(8),
     )
     method: Literal["head", "random"] = Field(
         "head",
         title="Method",
-        description="The first rows, or rows at random by SHA-256 of seed and prompt_id: the same ones on every machine.",
-        json_schema_extra=at(5),
+        description="The first rows, or rows at random by a hash of seed and content: the same ones on every machine.",
+        json_schema_extra=at(9),
     )
     seed: int = Field(
         42,
         ge=0,
         title="Seed",
         description="Decides which rows are taken at random, and which are held out for validation.",
-        json_schema_extra=at(6),
+        json_schema_extra=at(10),
     )
     train_split: str = Field(
         "train_sft",
         pattern=SPLIT_NAME,
         title="Training split",
         description="The split that the model learns from.",
-        json_schema_extra=at(7),
+        json_schema_extra=at(11),
     )
     validation_split: str | None = Field(
         None,
         pattern=SPLIT_NAME,
         title="Validation split",
         description="The split the trainer validates with. Default: rows held out of the training sample.",
-        json_schema_extra=at(8),
+        json_schema_extra=at(12),
     )
     validation_percent: float = Field(
         10.0,
@@ -116,21 +150,21 @@ class DatasetSampling(Group):
         description=(
             "Share of the training sample held out for validation, in percent, when no validation split is named. 0 holds out none."
         ),
-        json_schema_extra=at(9),
+        json_schema_extra=at(13),
     )
     test_split: str | None = Field(
         "test_sft",
         pattern=SPLIT_NAME,
         title="Test split",
         description="The split the trained model is tested with.",
-        json_schema_extra=at(10),
+        json_schema_extra=at(14),
     )
     score_split: str | None = Field(
         "test_gen",
         pattern=SPLIT_NAME,
         title="Scoring split",
         description="The split whose conversations the deployed model is asked to answer.",
-        json_schema_extra=at(11),
+        json_schema_extra=at(15),
     )
     split_options: dict[str, SplitOptions] = Field(
         default_factory=dict,
@@ -139,33 +173,45 @@ class DatasetSampling(Group):
             "By split name: percent, rows, ends_with. Without an option, conversations end with the assistant, except that "
             "those of splits named *_gen may end with either speaker."
         ),
-        json_schema_extra=at(12),
+        json_schema_extra=at(16),
     )
     on_invalid: Literal["fail", "drop"] = Field(
         "fail",
         title="On invalid rows",
         description="Whether rows that break a rule fail the run or are left out of the sample.",
-        json_schema_extra=at(13),
+        json_schema_extra=at(17),
     )
     max_dropped: int = Field(
         100,
         ge=0,
         title="Most rows to drop",
         description="More invalid rows than this in all splits together fail the run even where they may be dropped.",
-        json_schema_extra=at(14),
+        json_schema_extra=at(18),
+    )
+    max_dropped_percent: float = Field(
+        20.0,
+        ge=0,
+        le=100,
+        title="Largest share to drop",
+        description="Dropping more than this share of all sampled rows, in percent, fails the run: the data is not what it was.",
+        json_schema_extra=at(19),
     )
     extra_columns: Literal["fail", "drop"] = Field(
         "fail",
         title="On extra columns",
-        description="Whether columns other than prompt, messages and prompt_id fail the run or are left out of the sample.",
-        json_schema_extra=at(15),
+        description=(
+            "Whether columns, and fields of messages, that are not of a conversation fail the run or are left out of the sample, "
+            "counted on the run's page. Kept in any case: prompt, messages, prompt_id, tools; of a message its role, content, "
+            "tool_calls, tool_call_id, thinking, reasoning_content and weight."
+        ),
+        json_schema_extra=at(20),
     )
     min_characters: int = Field(
         1,
         ge=1,
         title="Fewest characters",
         description="Fewest characters of a conversation, all its messages together.",
-        json_schema_extra=at(16),
+        json_schema_extra=at(21),
     )
     max_characters: int = Field(
         200_000,
@@ -173,20 +219,20 @@ class DatasetSampling(Group):
         le=10_000_000,
         title="Most characters",
         description="Most characters of a conversation, all its messages together.",
-        json_schema_extra=at(17),
+        json_schema_extra=at(22),
     )
     max_tokens: int | None = Field(
         None,
         ge=1,
         title="Most tokens",
         description="Most tokens of a conversation's text, all its messages together, without the chat template's own.",
-        json_schema_extra=at(18),
+        json_schema_extra=at(23),
     )
     tokenizer: str | None = Field(
         None,
         title="Tokenizer",
         description="The model's tokenizer.json, or a folder that holds it. Needed to bound tokens.",
-        json_schema_extra=at(19),
+        json_schema_extra=at(24),
     )
 
     @model_validator(mode="after")
@@ -200,6 +246,10 @@ class DatasetSampling(Group):
             )
         if self.min_characters > self.max_characters:
             raise ValueError(f"min_characters {self.min_characters} is more than max_characters {self.max_characters}")
+        if (self.prompt_column or self.response_column) and self.format not in ("auto", "prompt_response"):
+            raise ValueError(f"columns of a prompt and a response are named, but the format is {self.format}")
+        if self.prompt_column is not None and self.prompt_column == self.response_column:
+            raise ValueError(f"{self.prompt_column} cannot be both the prompt's and the response's column")
         if self.max_tokens is not None and self.tokenizer is None:
             raise ValueError("max_tokens needs the model's tokenizer: name its tokenizer.json in `tokenizer`")
         return self

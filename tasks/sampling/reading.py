@@ -1,15 +1,18 @@
-"""Rows of a split, across its files, in their order and in batches that fit memory."""
+"""Conversations of a split, across its files, in their order and in batches that fit memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import polars as pl
 
-from tasks.sampling.errors import Finding, UnreadableFile
-from tasks.sampling.sources import DataFile
+from tasks.sampling.conversations import MESSAGE, SCHEMA, BadRow, Columns, columns_of, conversation, without_nulls
+from tasks.sampling.errors import Finding, UnreadableFile, excerpt
+from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.source import Source
+from tasks.sampling.tree import DataFile
 
 BATCH_BYTES = 16 << 20
 """Text in memory at once, for files whose conversations are long."""
@@ -22,24 +25,32 @@ BATCH_ROWS = 500
 class Batch:
     """Some rows of one file."""
 
-    file: str
+    file: int
+    """Place of the file in its split."""
     numbers: np.ndarray
     """Each row's number in its file, from 1, as a finding names it."""
     indices: np.ndarray
-    """Each row's place in the file, from 0, as a selection names it."""
+    """Each row's place in the split, from 0, as a selection names it."""
     frame: pl.DataFrame
-    unreadable: list[Finding] = field(default_factory=list)
-    """Rows among those asked for that are not in the frame."""
+    """By `conversations.SCHEMA`."""
+    unreadable: list[tuple[int, Finding]] = field(default_factory=list)
+    """Rows among those asked for that are not in the frame, each with its index."""
+    with_prompt: bool = True
+    """Whether the rows are written with a prompt. Where they have an id and no prompt, as they always could, they stay so."""
+    fingerprints: np.ndarray | None = None
+    """Of the rows in the frame, where they are known already."""
+
+    @classmethod
+    def of_unreadable(cls, unreadable: list[tuple[int, Finding]]) -> Self:
+        """A batch without any good row."""
+        none = np.array([], dtype=np.int64)
+        return cls(0, none, none, pl.DataFrame(schema=SCHEMA), unreadable, fingerprints=none.astype(np.uint64))
 
 
 class Reader(Protocol):
-    """One open file."""
+    """One open file of conversations."""
 
     rows: int
-    has_prompt: bool
-
-    def ids(self, rows: int) -> Iterator[pl.Series]:
-        """The `prompt_id` of the first `rows` rows; null where it is missing or the row cannot be read."""
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         """The rows at `indices`, which rise."""
@@ -51,24 +62,20 @@ class Reader(Protocol):
 class SplitReader:
     """The files of a split, read as one."""
 
-    def __init__(self, split: str, files: list[DataFile], *, may_have_more: bool) -> None:
+    def __init__(self, split: str, source: Source, params: DatasetSampling) -> None:
         """Opens the files.
 
         Raises:
-            UnreadableFile: a file is damaged, or its columns are not a chat dataset's.
+            UnreadableFile: a file is damaged, or its columns are not those of conversations.
         """
         self.split = split
+        self.files = source.splits[split]
         self._readers: list[Reader] = []
         with ExitStack() as opened:
-            for file in files:
-                self._readers.append(_open(file, may_have_more))
+            for file in self.files:
+                self._readers.append(_open(file, source.readers[split], source, params))
                 opened.callback(self._readers[-1].close)
-            if len({reader.has_prompt for reader in self._readers if reader.rows}) > 1:
-                raise UnreadableFile(
-                    f"Some files of split {split} have a column prompt and some do not. Make them alike."
-                )
             self._opened = opened.pop_all()
-        self.has_prompt = any(reader.has_prompt for reader in self._readers)
         self._starts = np.cumsum([0, *(reader.rows for reader in self._readers)])
         self.rows = int(self._starts[-1])
 
@@ -78,27 +85,210 @@ class SplitReader:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
-    def ids(self, rows: int) -> Iterator[pl.Series]:
-        """The `prompt_id` of the first `rows` rows."""
-        for reader, start in zip(self._readers, self._starts, strict=False):
-            if rows > start:
-                yield from reader.ids(min(reader.rows, rows - int(start)))
-
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
-        """The rows at `indices`, which rise; the batches' indices count over the whole split."""
-        for reader, start in zip(self._readers, self._starts, strict=False):
+        """The rows at `indices`, which rise and count over the whole split."""
+        for place, (reader, start) in enumerate(zip(self._readers, self._starts, strict=False)):
             first, end = np.searchsorted(indices, [start, start + reader.rows])
             if first < end:
                 for batch in reader.read(indices[first:end] - start):
+                    batch.file = place
                     batch.indices = batch.indices + start
+                    batch.unreadable = [(index + int(start), finding) for index, finding in batch.unreadable]
                     yield batch
 
 
-def _open(file: DataFile, may_have_more: bool) -> Reader:
-    if file.name.endswith(".parquet"):
-        from tasks.sampling.parquet import ParquetReader
+def _open(file: DataFile, reader: str, source: Source, params: DatasetSampling) -> Reader:
+    if reader == "parquet":
+        return _ParquetConversations(file, params)
+    if reader == "json" and not source.reader_options.get("field"):
+        return _JsonConversations(file, params)
+    return _StreamedConversations(file, reader, source.reader_options, params)
 
-        return ParquetReader(file, may_have_more)
-    from tasks.sampling.jsonl import JsonLinesReader
 
-    return JsonLinesReader(file, may_have_more)
+def _columns(file: DataFile, found: Sequence[str], params: DatasetSampling) -> Columns:
+    chosen = None if params.format == "auto" else params.format
+    return columns_of(
+        file.name, found, chosen, params.prompt_column, params.response_column, params.extra_columns == "drop"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row as a file holds it, or what is wrong with it."""
+
+    index: int
+    number: int
+    size: int
+    """In bytes, or an estimate of it."""
+    row: dict[str, Any] | None
+    finding: Finding | None = None
+
+
+def _batches(file: DataFile, columns: Columns, may_have_more: bool, rows: Iterable[_Row]) -> Iterator[Batch]:
+    """Conversations made of rows one by one."""
+    batch: list[_Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += row.size
+        if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
+            yield _batch(file, columns, may_have_more, batch)
+            batch, size = [], 0
+    if batch:
+        yield _batch(file, columns, may_have_more, batch)
+
+
+def _batch(file: DataFile, columns: Columns, may_have_more: bool, rows: list[_Row]) -> Batch:
+    made: list[dict[str, Any]] = []
+    good: list[_Row] = []
+    unreadable: list[tuple[int, Finding]] = []
+    for row in rows:
+        if row.row is None:
+            assert row.finding is not None
+            unreadable.append((row.index, row.finding))
+            continue
+        try:
+            its = conversation(row.row, columns, may_have_more)
+        except BadRow as bad:
+            unreadable.append((row.index, Finding(file.name, row.number, bad.rule, excerpt(bad.value))))
+            continue
+        made.append(its.as_row())
+        good.append(row)
+    return Batch(
+        0,
+        np.array([row.number for row in good], dtype=np.int64),
+        np.array([row.index for row in good], dtype=np.int64),
+        pl.DataFrame(made, SCHEMA),
+        unreadable,
+        with_prompt=_with_prompt(columns) or any(row["prompt"] is not None for row in made),
+    )
+
+
+def _with_prompt(columns: Columns) -> bool:
+    return "prompt" in columns.found or "prompt_id" not in columns.found
+
+
+class _JsonConversations:
+    """JSON Lines, or an array."""
+
+    def __init__(self, file: DataFile, params: DatasetSampling) -> None:
+        from tasks.sampling.formats.json_text import JsonReader
+
+        self._file = file
+        self._may_have_more = params.extra_columns == "drop"
+        self._reader = JsonReader(file, params.max_characters)
+        self.rows = self._reader.rows
+        # Where no row can be read, the rows' own findings say why.
+        found = self._reader.columns or ["messages"]
+        self._columns = _columns(file, found, params)
+
+    def read(self, indices: np.ndarray) -> Iterator[Batch]:
+        rows = (_Row(row.index, row.number, row.size, row.row, row.finding) for row in self._reader.read(indices))
+        return _batches(self._file, self._columns, self._may_have_more, rows)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _StreamedConversations:
+    """Whatever `datasets` streams."""
+
+    def __init__(self, file: DataFile, reader: str, options: dict[str, Any], params: DatasetSampling) -> None:
+        from tasks.sampling.formats.streamed import StreamedReader
+
+        self._file = file
+        self._may_have_more = params.extra_columns == "drop"
+        self._reader = StreamedReader(file, reader, options)
+        self.rows = self._reader.rows
+        self._columns = _columns(file, self._reader.columns or ["messages"], params)
+
+    def read(self, indices: np.ndarray) -> Iterator[Batch]:
+        rows = (
+            _Row(index, index + 1, _text_bytes(row), without_nulls(row)) for index, row in self._reader.read(indices)
+        )
+        return _batches(self._file, self._columns, self._may_have_more, rows)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _text_bytes(value: Any) -> int:
+    """About how many bytes the texts within `value` take."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_text_bytes, value.values()))
+    return sum(map(_text_bytes, value)) if isinstance(value, list) else 0
+
+
+class _ParquetConversations:
+    """Parquet: in columns where its messages are just roles and texts, else row by row."""
+
+    def __init__(self, file: DataFile, params: DatasetSampling) -> None:
+        from tasks.sampling.formats.kind import kind_of
+        from tasks.sampling.parquet_plain import ParquetReader
+
+        self._file = file
+        self._max_characters = params.max_characters
+        self._may_have_more = params.extra_columns == "drop"
+        try:
+            self._reader = ParquetReader(file, params.max_characters)
+        except UnreadableFile as error:
+            if what := kind_of(file):
+                raise UnreadableFile(f"{file.name} is {what}") from error
+            raise
+        self.rows = self._reader.rows
+        schema = self._reader.schema
+        self._columns = _columns(file, list(schema), params)
+        self._read = [name for name in schema if name in self._columns.known]
+        self._extra = [name for name in schema if name not in self._columns.known]
+        self._plain = self._columns.format == "messages" and _is_plain(schema, self._read)
+
+    def read(self, indices: np.ndarray) -> Iterator[Batch]:
+        for raw in self._reader.read(indices, self._read):
+            too_long = [(index, self._too_long(index, least)) for index, least in raw.too_long]
+            if self._plain:
+                batch = Batch(
+                    0,
+                    raw.indices + 1,
+                    raw.indices,
+                    _as_conversations(raw.frame),
+                    with_prompt=_with_prompt(self._columns),
+                )
+            else:
+                size = int(raw.frame.estimated_size()) // max(1, len(raw.frame))
+                rows = [
+                    _Row(int(index), int(index) + 1, size, without_nulls(row))
+                    for index, row in zip(raw.indices, raw.frame.iter_rows(named=True), strict=True)
+                ]
+                batch = _batch(self._file, self._columns, self._may_have_more, rows)
+            batch.unreadable = sorted(batch.unreadable + too_long, key=lambda its: its[0])
+            if self._extra:
+                every = pl.concat_list(pl.lit(self._extra), pl.col("left_out").fill_null([]))
+                batch.frame = batch.frame.with_columns(left_out=every)
+            yield batch
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _too_long(self, index: int, least: int) -> Finding:
+        rule = f"more than {self._max_characters} characters"
+        return Finding(self._file.name, index + 1, rule, f"at least {least}")
+
+
+def _is_plain(schema: pl.Schema, read: list[str]) -> bool:
+    """Whether nothing has to be made of the columns: messages of role and text, an id and a prompt of text."""
+    return (
+        "tools" not in read
+        and schema["messages"] in (pl.List(MESSAGE), pl.List(pl.Struct(reversed(MESSAGE.fields))))
+        and all(schema[name] == pl.String for name in ("prompt", "prompt_id") if name in read)
+    )
+
+
+def _as_conversations(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame by `SCHEMA`."""
+    made = {name: pl.col(name) if name in frame.columns else pl.lit(None, dtype) for name, dtype in SCHEMA.items()}
+    if frame.schema["messages"] != SCHEMA["messages"]:
+        message = pl.struct(pl.element().struct.field(its.name) for its in MESSAGE.fields)
+        made["messages"] = pl.col("messages").list.eval(pl.when(pl.element().is_not_null()).then(message))
+    return frame.select(**made)

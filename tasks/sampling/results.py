@@ -12,6 +12,13 @@ class Bucket(BaseModel):
     rows: int
 
 
+class SourceFile(BaseModel):
+    """A file of the source that a split was read from."""
+
+    name: str = Field(description="Relative to the source.")
+    bytes: int
+
+
 class SampledSplit(BaseModel):
     """One JSON Lines file of the sample: UTF-8, one conversation a line."""
 
@@ -24,14 +31,22 @@ class SampledSplit(BaseModel):
     sha256: str = Field(description="Of the file's bytes, in hex.")
     turns: list[Bucket] = Field(description="Messages of a conversation.")
     characters: list[Bucket] = Field(description="Characters of a conversation, all its messages together.")
+    files: list[SourceFile] = Field([], description="The source's files that the split is made of, all of them.")
+    left_out: dict[str, int] = Field(
+        {}, description="Columns, and fields of messages, that were not kept: of how many sampled rows."
+    )
+    kept: dict[str, int] = Field(
+        {}, description="What messages carry beside role and text, and the file keeps: in how many rows."
+    )
 
 
 class SampledDataset(BaseModel):
     """A sample as it lies on disk."""
 
     source: str
+    subset: str = Field("default", description="The source's configuration, as `datasets` names it.")
     revision: str = Field(
-        description="Pins the source's content: a hub commit, or a hash of its files' names, sizes and times."
+        description="Pins the source's content: a hub commit, a hash of its blobs' ETags, or of what was sampled."
     )
     key: str = Field(description="Hash of revision, parameters and writer: samples with the same key are the same.")
     sha256: str = Field(description="Names the content: a hash of the splits' purposes and hashes, in hex.")

@@ -1,32 +1,30 @@
 """Samples a dataset: finds its files, chooses rows, checks each, writes them, and remembers what it wrote."""
 
 import json
-import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
-from tasks.sampling.checks import HELD_OUT, LEAKED, REPEATED, Checker, Rules
-from tasks.sampling.errors import SHOWN_FINDINGS, DatasetError, Finding, InvalidRows
-from tasks.sampling.leakage import TrainingRows
+from tasks.sampling.checks import Checker, Rules
+from tasks.sampling.errors import SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import SplitReader
-from tasks.sampling.results import SampledDataset, SampledSplit
-from tasks.sampling.schema import columns
-from tasks.sampling.selection import Selection, select
-from tasks.sampling.sources import Source, resolve
+from tasks.sampling.results import SampledDataset, SampledSplit, SourceFile
+from tasks.sampling.sameness import Seen
+from tasks.sampling.selection import Selection, selected
+from tasks.sampling.source import Source, resolve
 from tasks.sampling.tokens import token_counter, tokenizer_file
-from tasks.sampling.writer import SplitWriter, published
+from tasks.sampling.writer import SplitWriter, file_sha256, publish, unpublished
 
 if TYPE_CHECKING:
     from blocks.azure_ml_workspace import AzureMLWorkspace
 
-WRITER = f"1+polars-{pl.__version__}"
+WRITER = f"2+polars-{pl.__version__}"
 """Names how rows are chosen and written. Raise the number whenever the same parameters would give other bytes."""
 
 MANIFEST = "sample.json"
@@ -46,21 +44,54 @@ def sample(
 ) -> SampledDataset:
     """Writes the sample into a folder of its own below `directory`, or finds it there.
 
+    A kept sample is looked for before anything is read only where the source's place pins its bytes (a commit, ETags); the files
+    of this machine are sampled anew, and what comes out is compared. A kept sample is used only if its bytes are still its own.
+
     Raises:
         DatasetError: the source, a file or a row is not as it must be. Then there is no new folder.
     """
     names = [split for split in params.splits().values() if split is not None]
-    source = resolve(params.source, names, revision=params.revision, hub_token=hub_token, workspace=workspace)
-    key = _key(source, params)
-    folder = directory.absolute() / f"sample-{key[:16]}"
-    if (found := _earlier(folder)) is not None:
+    source = resolve(
+        params.source,
+        names,
+        subset=params.subset,
+        revision=params.revision,
+        hub_token=hub_token,
+        workspace=workspace,
+    )
+    directory = directory.absolute()
+    if source.revision is not None and (found := kept(_folder(directory, _key(source, params, source.revision)))):
         return found
-    shutil.rmtree(folder, ignore_errors=True)
-    with published(folder) as partial:
+    with unpublished(directory) as partial:
         written = _Sampling(params, source, partial, progress).run()
-        result = _result(source, key, written, folder)
+        content = _content(written)
+        revision = source.revision or f"content-{content}"
+        key = _key(source, params, revision)
+        folder = _folder(directory, key)
+        if found := kept(folder):
+            return found
+        result = SampledDataset(
+            source=source.id,
+            subset=source.subset,
+            revision=revision,
+            key=key,
+            sha256=content,
+            writer=WRITER,
+            **{TRAIN: None, VALIDATION: None, "test": None, "score": None, **_moved(written, folder)},
+        )
         (partial / MANIFEST).write_text(result.model_dump_json(indent=2))
+        publish(partial, folder, is_whole=lambda there: kept(there) is not None)
     return result
+
+
+def kept(folder: Path) -> SampledDataset | None:
+    """The sample that an earlier run published in `folder`; None unless the bytes of its files are those that it wrote."""
+    try:
+        found = SampledDataset.model_validate_json((folder / MANIFEST).read_bytes())
+        whole = all(file_sha256(split.path) == split.sha256 for split in found.splits().values())
+    except (OSError, ValueError):
+        return None
+    return found.model_copy(update={"reused": True}) if whole else None
 
 
 class _Sampling:
@@ -71,9 +102,9 @@ class _Sampling:
         self._source = source
         self._folder = folder
         self._progress = progress
-        self._training = TrainingRows()
+        self._seen = Seen()
         self._findings: list[Finding] = []
-        self._invalid = 0
+        self._invalid = self._sampled = 0
         self._count_tokens = token_counter(params.tokenizer) if params.max_tokens and params.tokenizer else None
 
     def run(self) -> dict[str, SampledSplit]:
@@ -83,77 +114,88 @@ class _Sampling:
         for purpose, split in params.splits().items():
             if split is not None:
                 written |= self._sample_split(purpose, split)
-        allowed = params.max_dropped if params.on_invalid == "drop" else 0
-        if self._invalid > allowed:
-            raise InvalidRows(self._findings, self._invalid, _remedy(params))
+        if self._invalid > self._allowed():
+            raise InvalidRows(self._findings, self._invalid, self._remedy())
         for purpose, its in written.items():
             if its.rows == 0:
                 raise DatasetError(f"No row of {its.split} is left for {purpose}: all were dropped. Mend the dataset.")
         return written
 
-    def _sample_split(self, purpose: str, split: str) -> dict[str, SampledSplit]:
-        with SplitReader(
-            split, self._source.splits[split], may_have_more=self._params.extra_columns == "drop"
-        ) as reader:
-            return self._write(purpose, reader, self._choose(purpose, reader))
+    def _allowed(self) -> int:
+        """How many rows may be invalid."""
+        if self._params.on_invalid == "fail":
+            return 0
+        return min(self._params.max_dropped, int(self._params.max_dropped_percent * self._sampled / 100.0))
 
-    def _choose(self, purpose: str, reader: SplitReader) -> Selection:
+    def _remedy(self) -> str:
         params = self._params
-        size = params.sample_size(reader.split, reader.rows)
-        if size == 0:
-            raise DatasetError(
-                f"The sample of {reader.split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
-            )
-        holds_out = purpose == TRAIN and params.validation_split is None
-        return select(reader, size, params.method, params.seed, params.validation_percent if holds_out else 0.0)
+        if self._findings and all(finding.rule.endswith(UNKNOWN_KEYS) for finding in self._findings):
+            return "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
+        if params.on_invalid == "fail":
+            return "Mend the dataset, or set on_invalid to drop to leave such rows out."
+        if self._invalid > params.max_dropped:
+            return f"At most {params.max_dropped} may be dropped. Mend the dataset, or raise max_dropped."
+        return (
+            f"That is {100 * self._invalid / self._sampled:.0f} % of the {self._sampled} sampled rows, and at most "
+            f"{params.max_dropped_percent:g} % may be dropped. Mend the dataset, or raise max_dropped_percent."
+        )
+
+    def _sample_split(self, purpose: str, split: str) -> dict[str, SampledSplit]:
+        params = self._params
+        with SplitReader(split, self._source, params) as reader:
+            size = params.sample_size(split, reader.rows)
+            if size == 0:
+                raise DatasetError(
+                    f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
+                )
+            holds_out = purpose == TRAIN and params.validation_split is None
+            share = params.validation_percent if holds_out else 0.0
+            with selected(reader, size, params.method, params.seed, share, self._folder) as chosen:
+                return self._write(purpose, reader, chosen)
 
     def _write(self, purpose: str, reader: SplitReader, chosen: Selection) -> dict[str, SampledSplit]:
-        names = {purpose: reader.split} | ({VALIDATION: VALIDATION} if chosen.held_out.any() else {})
+        names = [purpose] if chosen.held_out is None else [purpose, VALIDATION]
         before = self._invalid
+        counted: dict[str, Counter[str]] = {"left_out": Counter(), "kept": Counter()}
         with ExitStack() as closing:
-            writers = {
-                name: closing.enter_context(SplitWriter(self._folder / f"{file}.jsonl")) for name, file in names.items()
-            }
+            # Named by what they are for: whatever a split is called, two files never have one name.
+            writers = {name: closing.enter_context(SplitWriter(self._folder / f"{name}.jsonl")) for name in names}
             for good in self._checked(purpose, reader, chosen):
+                counted["left_out"].update(good["left_out"].drop_nulls().explode())
+                for its in good["extras"].drop_nulls():
+                    counted["kept"].update(_kinds(its))
                 for name, writer in writers.items():
-                    its = good if len(writers) == 1 else good.filter(pl.col(HELD_OUT) == (name != purpose))
-                    writer.write_rows(its, columns(reader.has_prompt))
+                    writer.write_rows(
+                        good if len(writers) == 1 else good.filter(pl.col("held_out") == (name != purpose))
+                    )
+        more: dict[str, Any] = {
+            "files": [SourceFile(name=file.name, bytes=file.size) for file in reader.files],
+            **{name: dict(sorted(its.items())) for name, its in counted.items()},
+        }
         dropped = {purpose: self._invalid - before}
         return {
-            name: writer.result(reader.split, reader.rows, dropped.get(name, 0)) for name, writer in writers.items()
+            name: writer.result(reader.split, reader.rows, dropped=dropped.get(name, 0), **more)
+            for name, writer in writers.items()
         }
 
     def _checked(self, purpose: str, reader: SplitReader, chosen: Selection) -> Iterator[pl.DataFrame]:
         """The chosen rows that break no rule, a batch at a time, with what the writer wants to know of each."""
-        training = purpose == TRAIN
-        if training:
-            self._training.add_ids(chosen.ids)
-        known = pl.DataFrame(
-            {
-                REPEATED: chosen.repeated(),
-                LEAKED: np.zeros(len(chosen.ids), dtype=bool) if training else self._training.have_ids(chosen.ids),
-                HELD_OUT: chosen.held_out,
-            }
-        )
-        checker = Checker(self._rules(reader), None if training else self._training)
+        checker = Checker(self._rules(reader.split), purpose, self._seen)
         done = 0
-        for batch in reader.read(chosen.indices):
-            places = np.searchsorted(chosen.indices, batch.indices)
-            batch.frame = batch.frame.hstack(known[places])
-            good, findings = checker.check(batch)
+        for batch in chosen.batches:
+            done += len(batch.frame) + len(batch.unreadable)
+            batch.frame = batch.frame.with_columns(held_out=pl.Series(chosen.held_out_of(batch), dtype=pl.Boolean))
+            good, findings = checker.check(batch, reader.files[batch.file].name)
             self._invalid += len(findings)
             self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
-            if training:
-                self._training.add_fingerprints(good["fingerprint"].to_numpy())
-            yield good
-            done += len(batch.frame) + len(batch.unreadable)
+            yield good if batch.with_prompt else good.drop("prompt")
             self._progress(reader.split, done, len(chosen.indices))
+        self._sampled += done
 
-    def _rules(self, reader: SplitReader) -> Rules:
+    def _rules(self, split: str) -> Rules:
         params = self._params
         return Rules(
-            ends_with=params.ends_with(reader.split),
-            has_prompt=reader.has_prompt,
+            ends_with=params.ends_with(split),
             min_characters=params.min_characters,
             max_characters=params.max_characters,
             max_tokens=params.max_tokens,
@@ -161,41 +203,28 @@ class _Sampling:
         )
 
 
-def _key(source: Source, params: DatasetSampling) -> str:
+def _kinds(extras: str) -> set[str]:
+    """What a row's messages carry beside role and text."""
+    row = json.loads(extras)
+    found = {name for message in row["messages"] for name in message if name not in ("role", "content")}
+    return found | ({"tools"} if row["tools"] else set())
+
+
+def _key(source: Source, params: DatasetSampling, revision: str) -> str:
     chosen = params.model_dump(mode="json", exclude={"hub_token_block", "revision"})
-    document = {"source": source.id, "revision": source.revision, "parameters": chosen, "writer": WRITER}
+    document = {"source": source.id, "revision": revision, "parameters": chosen, "writer": WRITER}
     if params.tokenizer is not None:
-        document["tokenizer"] = sha256(tokenizer_file(params.tokenizer).read_bytes()).hexdigest()
+        document["tokenizer"] = file_sha256(tokenizer_file(params.tokenizer))
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _earlier(folder: Path) -> SampledDataset | None:
-    """The sample that an earlier run published in `folder`, unless a file of it has been cut short or removed."""
-    try:
-        found = SampledDataset.model_validate_json((folder / MANIFEST).read_bytes())
-        whole = all(split.path.stat().st_size == split.bytes for split in found.splits().values())
-    except (OSError, ValueError):
-        return None
-    return found.model_copy(update={"reused": True}) if whole else None
+def _folder(directory: Path, key: str) -> Path:
+    return directory / f"sample-{key[:16]}"
 
 
-def _result(source: Source, key: str, written: dict[str, SampledSplit], folder: Path) -> SampledDataset:
-    splits = {purpose: its.model_copy(update={"path": folder / its.path.name}) for purpose, its in written.items()}
-    content = "\n".join(f"{purpose} {its.sha256}" for purpose, its in splits.items())
-    return SampledDataset(
-        source=source.id,
-        revision=source.revision,
-        key=key,
-        sha256=sha256(content.encode()).hexdigest(),
-        writer=WRITER,
-        train=splits["train"],
-        validation=splits.get("validation"),
-        test=splits.get("test"),
-        score=splits.get("score"),
-    )
+def _content(written: dict[str, SampledSplit]) -> str:
+    return sha256("\n".join(f"{purpose} {its.sha256}" for purpose, its in written.items()).encode()).hexdigest()
 
 
-def _remedy(params: DatasetSampling) -> str:
-    if params.on_invalid == "drop":
-        return f"At most {params.max_dropped} may be dropped. Mend the dataset, or raise max_dropped."
-    return "Mend the dataset, or set on_invalid to drop to leave such rows out."
+def _moved(written: dict[str, SampledSplit], folder: Path) -> dict[str, SampledSplit]:
+    return {purpose: its.model_copy(update={"path": folder / its.path.name}) for purpose, its in written.items()}

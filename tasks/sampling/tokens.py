@@ -40,6 +40,10 @@ def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
     except Exception as error:  # tokenizers raises Exception itself
         raise DatasetError(f"{path} is no tokenizer: {error}. Name the model's tokenizer.json.") from error
 
+    # A tokenizer.json remembers how it was last used: cut to a length, or padded to the longest of a batch.
+    model.no_truncation()
+    model.no_padding()
+
     def count(frame: pl.DataFrame) -> pl.Series:
         rows = [
             [(message or {}).get("content") or "" for message in messages or []]

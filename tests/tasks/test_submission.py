@@ -155,9 +155,9 @@ def test_a_sample_that_has_not_changed_is_uploaded_once(
     run: Submitter, another: Callable[[], Submitter], emulator: Emulator, data: SampledDataset
 ) -> None:
     run.submit()
-    before = emulator.log.count("/train_sft.jsonl 201")
+    before = emulator.log.count("/train.jsonl 201")
     another().submit()
-    assert emulator.log.count("/train_sft.jsonl 201") == before
+    assert emulator.log.count("/train.jsonl 201") == before
     assert Path(data.train.path).exists()
 
 

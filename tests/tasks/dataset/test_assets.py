@@ -13,9 +13,9 @@ def test_a_file_becomes_a_version_named_by_its_content(workspace: AzureMLWorkspa
     sampled = sample_all(dataset(tmp_path / "some chats"), tmp_path / "out", percent=50)
     client = workspace.client()
     paths = register_data_assets(client, sampled)
-    assert paths["train"] == f"azureml:some-chats-train_sft:{sampled.train.sha256[:20]}"
+    assert paths["train"] == f"azureml:some-chats-train:{sampled.train.sha256[:20]}"
     assert set(paths) == {"train", "validation", "test", "score"}
-    asset = client.data.get("some-chats-train_sft", version=sampled.train.sha256[:20])
+    asset = client.data.get("some-chats-train", version=sampled.train.sha256[:20])
     assert (asset.type, asset.tags["sha256"], asset.tags["rows"]) == ("uri_file", sampled.train.sha256, "18")
 
 
@@ -27,8 +27,8 @@ def test_an_unchanged_file_is_not_uploaded_again(workspace: AzureMLWorkspace, tm
     again = register_data_assets(client, sample_all(made, tmp_path / "out", percent=50))
     assert before["train"] != again["train"]
     assert before["test"] == again["test"]
-    versions = {name: len(list(client.data.list(name))) for name in ("twice-train_sft", "twice-test_sft")}
-    assert versions == {"twice-train_sft": 2, "twice-test_sft": 1}
+    versions = {name: len(list(client.data.list(name))) for name in ("twice-train", "twice-test")}
+    assert versions == {"twice-train": 2, "twice-test": 1}
 
 
 def test_a_registered_sample_can_be_sampled_again(workspace: AzureMLWorkspace, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ REFUSALS = {
     "ends_with_user": "the last message is not the assistant's: 'user, assistant, user'",
     "key_twice": "has a key twice: 'prompt, messages, prompt_id, prompt'",
     "message_no_object": "a message is no object: 'hello'",
-    "message_null": "a message's role is neither user nor assistant: 'user, null'",
+    "message_null": "a message's role is none of system, user, assistant, tool: 'user, null'",
     "message_unknown_key": "a message has unknown keys: 'name'",
     "messages_absent": "messages are missing: null",
     "messages_empty": "messages are missing: []",
@@ -29,19 +29,12 @@ REFUSALS = {
     "no_object": "is no JSON object: '[\"hello\"]'",
     "not_json": 'is not JSON: \'{"prompt": "hello 2.0", "messages": [{"content": "hel\'',
     "not_utf8": 'is not UTF-8: \'{"content": "caf_ ol\\\\xe9", "role": "assistan\'',
-    "prompt_absent": "prompt is not the first message: null",
     "prompt_differs": "prompt is not the first message: 'something else'",
-    "prompt_id_blank": "prompt_id is missing: ' '",
-    "prompt_id_no_text": "prompt_id is no text: 7",
-    "prompt_id_null": "prompt_id is missing: null",
-    "prompt_id_twice": "prompt_id is in the sample twice: '0ad104560781fd8ccdfb2817a1b207d5b2b6b70c4965c03fbd6d043cb0ef8608'",
-    "prompt_null": "prompt is not the first message: null",
-    "role_absent": "a message's role is neither user nor assistant: 'user, null'",
+    "role_absent": "a message's role is none of system, user, assistant, tool: 'user, null'",
     "role_no_text": "role is no text: 1",
-    "role_null": "a message's role is neither user nor assistant: 'user, null'",
-    "role_system": "a message's role is neither user nor assistant: 'system, user, assistant'",
-    "role_unknown": "a message's role is neither user nor assistant: 'user, tool'",
-    "roles_repeat": "user and assistant do not take turns: 'user, user, assistant'",
+    "role_null": "a message's role is none of system, user, assistant, tool: 'user, null'",
+    "role_unknown": "a message's role is none of system, user, assistant, tool: 'user, narrator'",
+    "roles_repeat": "the roles do not take turns: 'user, user, assistant'",
     "starts_with_assistant": "the first message is not the user's: 'assistant, user, assistant'",
     "unknown_key": "has unknown keys: 'source'",
 }
@@ -55,16 +48,18 @@ def test_every_bad_file_has_its_refusal() -> None:
 def test_a_bad_row_is_refused_with_its_file_row_rule_and_excerpt(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRows) as refusal:
         sample(only_train(FOLDER / f"{name}.jsonl"), tmp_path)
-    assert str(refusal.value) == (
-        "1 row breaks a rule. Mend the dataset, or set on_invalid to drop to leave such rows out.\n"
-        f"  {name}.jsonl, row 2: {REFUSALS[name]}"
+    remedy = (
+        "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
+        if name.endswith("unknown_key")
+        else "Mend the dataset, or set on_invalid to drop to leave such rows out."
     )
+    assert str(refusal.value) == (f"1 row breaks a rule. {remedy}\n  {name}.jsonl, row 2: {REFUSALS[name]}")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", sorted(REFUSALS))
 def test_a_bad_row_can_be_dropped(name: str, tmp_path: Path) -> None:
     source = FOLDER / f"{name}.jsonl"
-    train = sample(only_train(source, on_invalid="drop", max_dropped=1), tmp_path).train
+    train = sample(only_train(source, on_invalid="drop", max_dropped_percent=50), tmp_path).train
     assert (train.rows, train.dropped) == (1, 1)
     assert read_jsonl(train.path) == [json.loads(source.read_bytes().split(b"\n")[0])]

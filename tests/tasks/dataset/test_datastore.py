@@ -9,7 +9,7 @@ from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import SplitReader
 from tasks.sampling.sample import sample
-from tasks.sampling.sources import resolve
+from tasks.sampling.source import resolve
 from tests.tasks.dataset.made import conversations, dataset, only_train, read_jsonl, write_jsonl
 
 
@@ -87,7 +87,7 @@ def test_a_blob_that_changes_while_it_is_read_is_refused(
         "changing/rows.jsonl", write_jsonl(tmp_path / "b", conversations(3, 7)).read_bytes(), overwrite=True
     )
     with pytest.raises(SourceUnavailable, match=r"changing/rows\.jsonl was changed while it was sampled"):
-        SplitReader("train_sft", source.splits["train_sft"], may_have_more=False)
+        SplitReader("train_sft", source, DatasetSampling())
 
 
 def test_a_workspace_source_needs_a_workspace(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def _rows(draw: st.DrawFn) -> list[Row]:
     rows: list[Row] = []
     for number in range(draw(st.integers(1, 6))):
         texts = draw(st.lists(TEXT, min_size=1, max_size=3).map(lambda texts: texts * 2))
+        texts[0] = f"{number}{texts[0]}"
         messages = [{"content": text, "role": ("user", "assistant")[turn % 2]} for turn, text in enumerate(texts)]
         rows.append({"prompt": texts[0], "messages": messages, "prompt_id": f"{number} {draw(TEXT)}"})
     return rows
@@ -87,26 +88,47 @@ def test_the_result_tells_what_the_files_hold(tmp_path: Path) -> None:
     assert [(bar.upper, bar.rows) for bar in train.characters] == [(32, 3), (64, 2)]
 
 
-def test_files_are_named_as_the_download_script_names_them(tmp_path: Path) -> None:
+def test_files_are_named_by_what_they_are_for(tmp_path: Path) -> None:
     sampled = sample_all(dataset(tmp_path / "made"), tmp_path / "out", percent=50)
     assert {purpose: split.path.name for purpose, split in sampled.splits().items()} == {
-        "train": "train_sft.jsonl",
+        "train": "train.jsonl",
         "validation": "validation.jsonl",
-        "test": "test_sft.jsonl",
-        "score": "test_gen.jsonl",
+        "test": "test.jsonl",
+        "score": "score.jsonl",
     }
 
 
-def test_the_same_sample_is_reused_without_reading_the_data(tmp_path: Path) -> None:
+def test_the_same_rows_are_the_same_sample(tmp_path: Path) -> None:
     source = dataset(tmp_path / "made")
     first = sample_all(source, tmp_path / "out", percent=50)
-    for path in source.rglob("*.parquet"):
-        changed = path.stat()
-        path.write_bytes(bytes(changed.st_size))
-        os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))
     second = sample_all(source, tmp_path / "out", percent=50)
     assert (first.reused, second.reused) == (False, True)
     assert second == first.model_copy(update={"reused": True})
+
+
+@pytest.mark.parametrize("form", [write_parquet, write_jsonl])
+def test_a_file_changed_in_place_is_another_file_whatever_its_size_and_time(form: Any, tmp_path: Path) -> None:
+    path = tmp_path / ("rows.parquet" if form is write_parquet else "rows.jsonl")
+    form(path, conversations(5))
+    first = sample(only_train(path), tmp_path / "out")
+    before = path.stat()
+    form(path, [conversation(7), *conversations(4, 1)])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    second = sample(only_train(path), tmp_path / "out")
+    assert not second.reused
+    assert (first.sha256, first.train.path) != (second.sha256, second.train.path)
+    assert read_jsonl(second.train.path)[0] == conversation(7)
+
+
+def test_a_kept_sample_that_was_changed_is_not_used_again(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "made")
+    first = sample_all(source, tmp_path / "out", percent=50)
+    written = first.train.path.read_bytes()
+    first.train.path.write_bytes(written.replace(b"hello 1.", b"jello 1."))
+    second = sample_all(source, tmp_path / "out", percent=50)
+    assert second == first
+    assert second.train.path.read_bytes() == written
 
 
 def test_changed_data_changed_parameters_and_a_cut_file_are_sampled_anew(tmp_path: Path) -> None:
@@ -178,7 +200,7 @@ def test_a_sample_that_another_run_has_published_meanwhile_stays(tmp_path: Path)
             others.append(sample(params, tmp_path / "out", progress=lambda *_: None))
 
     ours = sample(params, tmp_path / "out", progress=overtake)
-    assert ours == others[0]
+    assert ours == others[0].model_copy(update={"reused": True})
     assert [path.name for path in (tmp_path / "out").iterdir()] == [ours.train.path.parent.name]
     assert read_jsonl(ours.train.path) == conversations(3)
 

@@ -1,13 +1,23 @@
 """Which rows are taken."""
 
-import hashlib
+from functools import partial
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from tasks.sampling.errors import DatasetError
 from tasks.sampling.sample import sample
-from tests.tasks.dataset.made import conversations, dataset, only_train, read_jsonl, rows_of, sample_all, write_parquet
+from tests.tasks.dataset.made import (
+    Row,
+    conversations,
+    dataset,
+    only_train,
+    read_jsonl,
+    rows_of,
+    sample_all,
+    write_parquet,
+)
 
 
 @pytest.mark.parametrize("percent", [5, 10, 33, 50, 100])
@@ -30,13 +40,25 @@ def test_the_size_of_a_sample_is_rounded_as_the_download_script_rounds(total: in
         assert only_train("x", percent=percent).sample_size("train_sft", total) == theirs.to
 
 
-def test_a_random_sample_is_exact_and_ranked_by_sha256_alone(tmp_path: Path) -> None:
+def test_a_random_sample_is_exact_and_ranked_by_its_content_alone(tmp_path: Path) -> None:
     rows = conversations(200)
     source = write_parquet(tmp_path / "rows.parquet", rows, group_rows=30)
-    ranked = sorted(rows, key=lambda row: hashlib.sha256(f"7:{row['prompt_id']}".encode()).digest())
-    chosen = {row["prompt_id"] for row in ranked[:23]}
+    chosen = {row["prompt_id"] for row in sorted(rows, key=partial(_rank, seed=7, purpose=1))[:23]}
     expected = [row for row in rows if row["prompt_id"] in chosen]
     assert rows_of(source, tmp_path / "out", method="random", seed=7, rows=23) == expected
+
+
+def _rank(row: Row, seed: int, purpose: int) -> int:
+    """As the documentation has it, with nothing of the sampler's: SplitMix64 of XXH3 of the roles and texts."""
+
+    def mixed(value: int) -> int:
+        value = (value + 0x9E3779B97F4A7C15) % 2**64
+        value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
+        return value ^ value >> 31
+
+    said = "".join(f"{its['role']}:{len(its['content'].encode())}:{its['content']}" for its in row["messages"])
+    return mixed(xxhash.xxh3_64_intdigest(said.encode()) ^ mixed(seed ^ mixed(purpose)))
 
 
 def test_another_seed_takes_other_rows(tmp_path: Path) -> None:
@@ -83,7 +105,7 @@ def test_validation_rows_are_held_out_of_the_training_sample(tmp_path: Path) -> 
     assert (len(train), len(validation)) == (90, 10)
     assert [row for row in everything if row in validation or row in train] == everything
     assert not {row["prompt_id"] for row in train} & {row["prompt_id"] for row in validation}
-    ranked = sorted(everything, key=lambda row: hashlib.sha256(f"42:validation:{row['prompt_id']}".encode()).digest())
+    ranked = sorted(everything, key=partial(_rank, seed=42, purpose=2))
     assert {row["prompt_id"] for row in validation} == {row["prompt_id"] for row in ranked[:10]}
 
 
@@ -107,8 +129,9 @@ def test_a_test_row_that_was_trained_on_is_refused(validation_percent: float, tm
     with pytest.raises(DatasetError) as refused:
         sample_all(source, tmp_path / "out", percent=100, validation_percent=validation_percent)
     assert [line.rpartition(":")[0] for line in str(refused.value).splitlines()[1:]] == [
-        f"  data/test_sft-00000-of-00001.parquet, row {row}: the conversation is in the training sample too"
-        for row in (4, 5)
+        f"  data/test_sft-00000-of-00001.parquet, row {row}: the conversation is in the training sample "
+        f"(data/train_sft-00000-of-00002.parquet, row {place}) too"
+        for row, place in ((4, 6), (5, 7))
     ]
 
 
@@ -116,7 +139,9 @@ def test_a_trained_conversation_under_another_prompt_id_is_refused(tmp_path: Pat
     source = dataset(tmp_path / "made", rows=20)
     again = [row | {"prompt_id": "another"} for row in conversations(1, 5)]
     write_parquet(source / "data/test_sft-00000-of-00001.parquet", [*conversations(3, 2000), *again])
-    with pytest.raises(DatasetError, match="row 4: the conversation is in the training sample too: 'another'"):
+    with pytest.raises(
+        DatasetError, match=r"row 4: the conversation is in the training sample \(.*, row 6\) too: 'another'"
+    ):
         sample_all(source, tmp_path / "out", percent=100)
 
 

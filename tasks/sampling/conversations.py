@@ -1,0 +1,328 @@
+"""Chat data as teams keep it, made into the one form that is checked and written: `messages` of role and content.
+
+Known are ultrachat's and OpenAI's and Foundry's `messages`, ShareGPT's `conversations`, and a prompt and a response in columns
+of their own. What a message carries beside its role and text (tool calls, thoughts, a weight) is kept as it is.
+"""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import polars as pl
+
+from tasks.sampling.errors import UNKNOWN_KEYS, UnreadableFile, listed
+
+Format = Literal["messages", "sharegpt", "prompt_response"]
+Row = dict[str, Any]
+
+MESSAGE = pl.Struct({"content": pl.String, "role": pl.String})
+SCHEMA = {
+    "prompt": pl.String(), "messages": pl.List(MESSAGE), "prompt_id": pl.String(), "extras": pl.String(),
+    "left_out": pl.List(pl.String()),
+}  # fmt: skip
+"""A batch of conversations. `prompt` and `prompt_id` are null where they are to be made; `extras` is the row's messages and
+tools as JSON where they hold more than roles and texts, and null elsewhere; `left_out` names what of the row is not kept."""
+
+SHAREGPT_COLUMNS = ("conversations", "conversation")
+PAIRS = (
+    ("prompt", "response"), ("prompt", "completion"), ("instruction", "output"), ("instruction", "response"),
+    ("question", "answer"), ("query", "response"), ("input", "output"),
+)  # fmt: skip
+"""Columns of a prompt and a response, as public instruction data names them."""
+
+SPEAKERS = {
+    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant", "bing": "assistant",
+    "bard": "assistant", "model": "assistant", "system": "system", "tool": "tool", "observation": "tool",
+}  # fmt: skip
+"""ShareGPT's `from`, of the exports in circulation."""
+
+THOUGHTS = ("thinking", "reasoning_content", "reasoning")
+TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+class BadRow(Exception):
+    """A row from which no conversation can be made."""
+
+    def __init__(self, rule: str, value: object) -> None:
+        self.rule, self.value = rule, value
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a file keeps its conversations."""
+
+    format: Format
+    messages: str | None = None
+    prompt: str | None = None
+    response: str | None = None
+    others: frozenset[str] = frozenset()
+    """Further columns with a meaning, if they are there: an id, tools, a system text."""
+    found: frozenset[str] = frozenset()
+    """All columns of the file."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All that are read."""
+        return self.others | {name for name in (self.messages, self.prompt, self.response) if name is not None}
+
+
+def columns_of(
+    file: str,
+    found: Collection[str],
+    format: Format | None,
+    prompt: str | None,
+    response: str | None,
+    may_have_more: bool,
+) -> Columns:
+    """Tells by a file's columns how it keeps conversations.
+
+    Args:
+        found: the file's columns.
+        format: what the person said; None leaves it to the columns.
+        prompt, response: the columns that the person named.
+
+    Raises:
+        UnreadableFile: with the columns' names.
+    """
+    chosen = replace(_choose(file, set(found), format, prompt, response), found=frozenset(found))
+    extra = sorted(set(found) - chosen.known)
+    if extra and not may_have_more:
+        raise UnreadableFile(
+            f"{file} has columns that are not of a conversation: {listed(extra)}. "
+            "Set extra_columns to drop to leave them out of the sample."
+        )
+    return chosen
+
+
+def _choose(file: str, found: set[str], format: Format | None, prompt: str | None, response: str | None) -> Columns:
+    if prompt or response:
+        pairs: Iterable[tuple[str, str]] = [(prompt or "prompt", response or "response")]
+        format = "prompt_response"
+    else:
+        pairs = PAIRS
+    if format in (None, "messages") and "messages" in found:
+        return Columns("messages", "messages", others=frozenset({"prompt", "prompt_id", "tools"}))
+    if format in (None, "sharegpt"):
+        for name in SHAREGPT_COLUMNS:
+            if name in found:
+                return Columns("sharegpt", name, others=frozenset({"id", "prompt_id", "system", "tools"}))
+    if format in (None, "prompt_response"):
+        for asked, answered in pairs:
+            if {asked, answered} <= found:
+                more = {"input"} if (asked, answered) == ("instruction", "output") else set()
+                others = frozenset({"id", "prompt_id", "system", *more} - {asked, answered})
+                return Columns("prompt_response", prompt=asked, response=answered, others=others)
+    wanted = {
+        "messages": "a column messages",
+        "sharegpt": "a column conversations",
+        "prompt_response": " and ".join(pairs[0]) if prompt or response else "columns of a prompt and a response",
+        None: "messages, conversations, or columns of a prompt and a response",
+    }[format]
+    raise UnreadableFile(
+        f"{file} has no conversations that are known: there is not {wanted}. Its columns are {listed(sorted(found))}. Name "
+        "those of the prompt and the response in prompt_column and response_column, or write the rows as messages."
+    )
+
+
+@dataclass
+class Conversation:
+    """One row in its normal form."""
+
+    messages: list[Row]
+    prompt: str | None = None
+    prompt_id: str | None = None
+    tools: list[Row] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
+    """What of the row is not kept."""
+
+    def as_row(self) -> Row:
+        """The row of a batch, by `SCHEMA`."""
+        plain = not self.tools and all(message.keys() <= {"role", "content"} for message in self.messages)
+        return {
+            "prompt": self.prompt,
+            "messages": [{"content": _said(message), "role": message["role"]} for message in self.messages],
+            "prompt_id": self.prompt_id,
+            "extras": None
+            if plain
+            else json.dumps({"messages": self.messages, "tools": self.tools}, ensure_ascii=False),
+            "left_out": sorted(self.left_out) or None,
+        }
+
+
+def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversation:
+    """The conversation of a row.
+
+    Raises:
+        BadRow: the row does not hold one, or holds more than is known and may not.
+    """
+    extra = {name for name, value in row.items() if name not in columns.known and value is not None}
+    if extra and not may_have_more:
+        raise BadRow(f"has {UNKNOWN_KEYS}", ", ".join(name for name in row if name in extra))
+    made = Conversation([], left_out=extra)
+    if columns.format == "prompt_response":
+        made.messages = _pair(row, columns, made.left_out, may_have_more)
+    else:
+        column = str(columns.messages)
+        made.messages = _messages(column, row.get(column), made.left_out, may_have_more)
+        made.prompt = _text("prompt", row.get("prompt")) if columns.format == "messages" else None
+    system = _text("system", row.get("system"))
+    if system and system.strip() and "system" in columns.others:
+        made.messages.insert(0, {"role": "system", "content": system})
+    made.prompt_id = _label(row.get("prompt_id", row.get("id") if "id" in columns.others else None))
+    made.tools = _tools(row.get("tools")) if "tools" in columns.others else []
+    _require_sense(made.messages)
+    return made
+
+
+def _pair(row: Row, columns: Columns, left_out: set[str], may_have_more: bool) -> list[Row]:
+    """The messages of a prompt and a response; each may be a list of messages already."""
+    messages: list[Row] = []
+    for name, role in ((str(columns.prompt), "user"), (str(columns.response), "assistant")):
+        value = row.get(name)
+        if isinstance(value, list):
+            messages += _messages(name, value, left_out, may_have_more)
+            continue
+        text = _text(name, value)
+        more = _text("input", row.get("input")) if role == "user" and "input" in columns.others else None
+        messages.append({"role": role, "content": f"{text}\n\n{more}" if text and more and more.strip() else text})
+    return messages
+
+
+def _messages(column: str, value: object, left_out: set[str], may_have_more: bool) -> list[Row]:
+    if value is None:
+        raise BadRow(f"{column} are missing", None)
+    if isinstance(value, str):
+        value = _parsed(value, value)
+    if not isinstance(value, list):
+        raise BadRow(f"{column} is no list", value)
+    return [_message(message, left_out, may_have_more) for message in value]
+
+
+def _parsed(text: str, otherwise: object) -> object:
+    """What a text holds as JSON, or `otherwise`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return otherwise
+
+
+def _message(message: object, left_out: set[str], may_have_more: bool) -> Row:
+    if message is None:
+        return {"role": None, "content": None}
+    if not isinstance(message, dict):
+        raise BadRow("a message is no object", message)
+    given = {name: value for name, value in message.items() if value is not None}
+    if "role" not in given and "from" in given:
+        given = _from_sharegpt(given)
+    role = _text("role", given.pop("role", None))
+    role = "system" if role == "developer" else role
+    made: Row = {"role": role, "content": _content(given.pop("content", None))}
+    if calls := given.pop("tool_calls", None):
+        made["tool_calls"] = _calls(calls)
+    for name in ("tool_call_id", "name") if role == "tool" else ():
+        if name in given:
+            made[name] = _text(name, given.pop(name))
+    if role == "assistant":
+        for name in THOUGHTS:
+            if name in given:
+                made[name] = _text(name, given.pop(name))
+        if not _learnt(given.pop("weight", 1)):
+            made["weight"] = 0
+    if unknown := [name for name, value in given.items() if value not in ([], {}, "")]:
+        if not may_have_more:
+            raise BadRow(f"a message has {UNKNOWN_KEYS}", ", ".join(unknown))
+        left_out.update(f"messages.{name}" for name in unknown)
+    return made
+
+
+def _from_sharegpt(given: Row) -> Row:
+    speaker, value = given.pop("from"), given.pop("value", None)
+    if speaker == "function_call":
+        call = _parsed(value, None) if isinstance(value, str) else None
+        if not isinstance(call, dict):
+            raise BadRow("a function_call is no JSON object", value)
+        return {**given, "role": "assistant", "tool_calls": [{"type": "function", "function": call}]}
+    return {**given, "role": SPEAKERS.get(speaker, speaker) if isinstance(speaker, str) else speaker, "content": value}
+
+
+def _content(value: object) -> str | None:
+    """A message's text; of a list of parts, each on a line of its own."""
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        for part in value:
+            if part.get("type", "text") not in TEXT_PARTS or not isinstance(part.get("text"), str):
+                raise BadRow("content has a part that is no text", part.get("type") or ", ".join(map(str, part)))
+        value = "\n".join(part["text"] for part in value)
+    return _text("content", value)
+
+
+def _calls(value: object) -> list[Row]:
+    return _objects("tool_calls", value)
+
+
+def _tools(value: object) -> list[Row]:
+    return _objects("tools", value) if value and value != [] else []
+
+
+def _objects(name: str, value: object) -> list[Row]:
+    value = _parsed(value, value) if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(inner, dict) for inner in value):
+        raise BadRow(f"{name} is no list of objects", value)
+    _text(name, json.dumps(value, ensure_ascii=False))
+    return value
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` without nulls: in a columnar file every row has every key."""
+    if isinstance(value, dict):
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _learnt(weight: object) -> bool:
+    if isinstance(weight, bool) or weight not in (0, 1):
+        raise BadRow("weight is neither 0 nor 1", weight)
+    return weight == 1
+
+
+def _label(value: object) -> str | None:
+    """An id: text, or a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    text = _text("prompt_id", value)
+    return text if text and text.strip() else None
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadRow(f"{name} is no text", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRow(
+            f"{name} has half a surrogate pair, which is no character", value[max(0, error.start - 20) :]
+        ) from error
+    return value
+
+
+def _require_sense(messages: list[Row]) -> None:
+    """What roles and texts alone do not tell."""
+    called: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool" and called and message.get("tool_call_id", next(iter(called))) not in called:
+            raise BadRow("a tool answers a call that was not made", message["tool_call_id"])
+        called |= {str(call["id"]) for call in message.get("tool_calls", ()) if "id" in call}
+    answers = [message for message in messages if message["role"] == "assistant"]
+    if answers and all(message.get("weight") == 0 for message in answers):
+        raise BadRow("every answer has weight 0, so there is nothing to learn", len(answers))
+
+
+def _said(message: Row) -> str | None:
+    """A message's text with what it calls: two conversations that call differently are not the same."""
+    text: str | None = message["content"]
+    if "tool_calls" not in message:
+        return text
+    calls = [call.get("function", call) for call in message["tool_calls"]]
+    return f"{text or ''}\n{json.dumps(calls, sort_keys=True, ensure_ascii=False)}".strip()
