@@ -114,10 +114,16 @@ class ChatModel(PythonModel):
         from jinja2 import TemplateError
 
         try:
-            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            # Control tokens that a message spells stay text, as in training: nobody can forge a turn.
+            inputs: Any = self._tokenizer.apply_chat_template(
+                messages,
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors="pt",
+                sanitize_control_tokens=True,
+            )
         except TemplateError as error:
             raise ValueError(f"The conversation does not fit the model's chat template: {error}") from error
-        inputs = self._tokenizer(text, add_special_tokens=False, return_tensors="pt")
         room = self._context_length() - new_tokens
         if room < 1:
             raise ValueError(

@@ -7,19 +7,23 @@ import json
 import logging
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emulator.components.chat_completion import model_folder
-from emulator.components.chat_completion.assistant_spans import assistant_spans, labelled_tokens
-from emulator.components.chat_completion.conversation import fault_of
 from emulator.components.chat_completion.encoded import EncodedSplit
+from emulator.components.chat_completion.encoder import Encoder
+from emulator.components.chat_completion.figures import Figures, use
 from emulator.components.chat_completion.import_model import MODEL
-from emulator.components.chat_completion.records import COLUMN, Row, read_rows
+from emulator.components.chat_completion.records import read_rows
 from emulator.components.chat_completion.validate import splits_of
 from emulator.components.step import UserError, run
+from emulator.components.tracking import MetricLog, runs_of_this_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,25 +46,37 @@ def preprocess(arguments: Namespace) -> None:
     from transformers import AutoTokenizer
 
     metadata = model_folder.read_metadata(arguments.model_selector_output)
-    tokenizer = AutoTokenizer.from_pretrained(
-        arguments.model_selector_output / MODEL, trust_remote_code=metadata.get("trust_remote_code", False)
-    )
+    model = arguments.model_selector_output / MODEL
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=metadata.get("trust_remote_code", False))
     if not tokenizer.chat_template:
         raise UserError("The model's tokenizer has no chat template, so it is no chat model. Choose an instruct model.")
-    limit = sequence_limit(tokenizer, arguments.model_selector_output / MODEL, arguments.max_seq_length)
+    limit = sequence_limit(tokenizer, model, arguments.max_seq_length)
     logger.info("Sequences of at most %d tokens", limit)
 
-    splits = {
-        split: encode_split(split, path, tokenizer, limit, arguments.batch_size)
-        for split, path in splits_of(arguments).items()
-    }
-    splits = slice_what_is_missing(splits)
-    for split, rows in splits.items():
-        rows.save(arguments.output_dir / f"{split}.npz")
+    encoder = Encoder(tokenizer, stops_of(model))
+    with MetricLog(runs_of_this_step()) as metrics:
+        splits = {
+            split: encode_split(split, path, encoder, limit, arguments.batch_size, metrics)
+            for split, path in splits_of(arguments).items()
+        }
+        splits = slice_what_is_missing(splits)
+        for split, rows in splits.items():
+            rows.save(arguments.output_dir / f"{split}.npz")
+            metrics.log(use(split, rows), step=0)
     tokenizer.save_pretrained(arguments.output_dir / TOKENIZER)
     settings = {"max_seq_length": limit, "pad_to_max_length": arguments.pad_to_max_length}
     (arguments.output_dir / SETTINGS).write_text(json.dumps(settings), "utf-8")
     logger.info("Rows: %s", ", ".join(f"{len(rows)} {split}" for split, rows in splits.items()))
+
+
+def stops_of(model: Path) -> set[int]:
+    """The ids that end an answer, as the model's configuration names them."""
+    stops: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        if (file := model / name).is_file():
+            named = json.loads(file.read_text("utf-8")).get("eos_token_id")
+            stops |= set(named if isinstance(named, list) else [] if named is None else [named])
+    return stops
 
 
 def sequence_limit(tokenizer: "PreTrainedTokenizerBase", model: Path, asked: int) -> int:
@@ -74,48 +90,54 @@ def sequence_limit(tokenizer: "PreTrainedTokenizerBase", model: Path, asked: int
 
 
 def encode_split(
-    split: str, path: Path, tokenizer: "PreTrainedTokenizerBase", limit: int, batch_size: int
+    split: str, path: Path, encoder: Encoder, limit: int, batch_size: int, metrics: MetricLog
 ) -> EncodedSplit:
-    """Encodes one data input, leaving out the rows in which no assistant token is left.
+    """Encodes one data input, leaving out the rows in which there is nothing to learn, and logs what became of its rows.
 
     Raises:
-        UserError: no row is left.
+        UserError: a row cannot be encoded, or none is left.
     """
-    kept: list[tuple[Sequence[int], Sequence[bool]]] = []
-    seen = truncated = 0
+    kept: list[tuple[Sequence[int], NDArray[np.bool_]]] = []
+    figures = Figures()
     started = told = time.monotonic()
     source = read_rows(path)
     while batch := list(islice(source, batch_size)):
-        for ids, labels in encode(tokenizer, [_checked(where, row) for where, row in batch]):
-            seen += 1
-            truncated += len(ids) > limit
-            if any(labels[1:limit]):
-                kept.append((ids[:limit], labels[:limit]))
+        for row in encoder.encode(batch):
+            figures.rows += 1
+            figures.answers_left_out += len(row.left_out(limit))
+            if changed := row.left_out(len(row.ids)):
+                figures.answers_changed += len(changed)
+                figures.first_changed = figures.first_changed or f"{row.where}, message {changed[0]}"
+            # No token comes before the first, so that one cannot be learnt.
+            if row.labels[1:limit].any():
+                kept.append((row.ids[:limit], row.labels[:limit]))
+                figures.truncated += len(row.ids) > limit
+            elif row.labels[1:].any():
+                figures.too_long += 1
+            else:
+                figures.nothing_to_learn += 1
         if time.monotonic() - told > SECONDS_BETWEEN_LINES:
             told = time.monotonic()
-            logger.info("%s: %d rows encoded (%.0f rows/s)", split, seen, seen / (told - started))
-    if dropped := seen - len(kept):
-        logger.warning("%s: %d of %d rows ignored: no assistant token within %d tokens", split, dropped, seen, limit)
+            logger.info("%s: %d rows encoded (%.0f rows/s)", split, figures.rows, figures.rows / (told - started))
+    metrics.log(figures.metrics(split), step=0)
+    if figures.answers_changed:
+        logger.warning(
+            "%s: the chat template leaves out %d answers or a part of them (as of earlier turns' thoughts); what is left "
+            "is learnt. The first: %s", split, figures.answers_changed, figures.first_changed,
+        )  # fmt: skip
+    if figures.left_out:
+        logger.warning("%s: %d of %d rows left out: %s", split, figures.left_out, figures.rows, figures.reasons(limit))
     if not kept:
         raise UserError(
-            f"None of the {seen} rows of the {split} data has an assistant token within its first {limit} tokens. "
-            "Give a larger max_seq_length."
+            f"None of the {figures.rows} rows of the {split} data can be learnt from: {figures.reasons(limit)}. "
+            + ("Give a larger max_seq_length." if figures.too_long else "Give rows with an answer of the assistant.")
         )
     rows = EncodedSplit.of(kept)
     logger.info(
         "%s: %d rows, %d tokens, %.0f %% of them the assistant's; %d rows truncated; %.1f s",
-        split, len(rows), len(rows.tokens), 100 * rows.labelled.mean(), truncated, time.monotonic() - started,
+        split, len(rows), len(rows.tokens), 100 * rows.labelled.mean(), figures.truncated, time.monotonic() - started,
     )  # fmt: skip
     return rows
-
-
-def encode(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
-    """Token ids and assistant labels of each row, not truncated."""
-    rendered = [assistant_spans(tokenizer, row[COLUMN]) for row in rows]
-    # The template has written the special tokens; a second beginning-of-text would be one too many.
-    encoding = tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True)
-    for ids, offsets, (_, spans) in zip(encoding["input_ids"], encoding["offset_mapping"], rendered, strict=True):
-        yield ids, labelled_tokens(offsets, spans)
 
 
 def slice_what_is_missing(splits: dict[str, EncodedSplit]) -> dict[str, EncodedSplit]:
@@ -143,12 +165,6 @@ def slice_what_is_missing(splits: dict[str, EncodedSplit]) -> dict[str, EncodedS
         share * len(wanted), len(train), " and ".join(wanted),
     )  # fmt: skip
     return {**splits, "train": train.part(0, stop), **cut}
-
-
-def _checked(where: str, row: Row) -> Row:
-    if fault := fault_of(row):
-        raise UserError(f"{where}: {fault}.")
-    return row
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import yaml
 from emulator.components.step import UserError
 
 COLUMN = "messages"
+TOOLS = "tools"
 FORMATS = ("jsonl", "json", "csv", "tsv", "parquet")
 MLTABLE_READERS = {"read_json_lines", "read_parquet", "read_delimited"}
 
@@ -82,14 +83,16 @@ def _read_file(file: Path) -> Iterator[Any]:
 
 
 def _read_json_lines(file: Path) -> Iterator[Any]:
-    with file.open(encoding="utf-8") as lines:
+    # Bytes, since a file that is not UTF-8 must be told of with its line.
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield _parse(line, f"{file.name}, line {number}")
+                where = f"{file.name}, line {number}"
+                yield _parse(_decoded(line, where), where)
 
 
 def _read_json(file: Path) -> Iterator[Any]:
-    document = _parse(file.read_text("utf-8"), file.name)
+    document = _parse(_decoded(file.read_bytes(), file.name), file.name)
     if not isinstance(document, list):
         raise UserError(f"{file.name} must hold a JSON list of rows. For one row a line, name it .jsonl.")
     yield from document
@@ -97,12 +100,16 @@ def _read_json(file: Path) -> Iterator[Any]:
 
 def _read_delimited(file: Path, delimiter: str) -> Iterator[Any]:
     csv.field_size_limit(sys.maxsize)
-    with file.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines, delimiter=delimiter), start=1):
-            if COLUMN in row:
-                yield {**row, COLUMN: _parse(row[COLUMN] or "", f"{file.name}, row {number}, column {COLUMN}")}
-            else:
-                yield row
+    number = 0
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            for number, row in enumerate(csv.DictReader(lines, delimiter=delimiter), start=1):
+                if COLUMN in row:
+                    yield {**row, COLUMN: _parse(row[COLUMN] or "", f"{file.name}, row {number}, column {COLUMN}")}
+                else:
+                    yield row
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file.name} cannot be read after row {number}: {error}. Write it anew, as UTF-8.") from error
 
 
 def _read_parquet(file: Path) -> Iterator[Any]:
@@ -111,11 +118,21 @@ def _read_parquet(file: Path) -> Iterator[Any]:
 
     try:
         with ParquetFile(file) as table:
-            columns = [COLUMN] if COLUMN in table.schema_arrow.names else None
+            names = table.schema_arrow.names
+            columns = [name for name in (COLUMN, TOOLS) if name in names] if COLUMN in names else None
             for batch in table.iter_batches(batch_size=1000, columns=columns):
                 yield from batch.to_pylist()
     except (ArrowException, OSError) as error:
         raise UserError(f"{file.name} cannot be read as parquet: {error}.") from error
+
+
+def _decoded(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{where}: not UTF-8 ({error.reason} at byte {error.start + 1}). Write the file as UTF-8."
+        ) from error
 
 
 def _parse(text: str, where: str) -> Any:

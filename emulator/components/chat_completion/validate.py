@@ -73,9 +73,10 @@ def check_split(split: str, path: Path) -> int:
         )
     if split == "train" and not answered:
         raise UserError(
-            f"No row of the training data has an assistant message in {COLUMN!r}: there is nothing to learn from."
+            f"None of the {rows} rows of the training data has an assistant message of a weight other than 0 in {COLUMN!r}: "
+            "there is nothing to learn from. Give rows with an answer."
         )
-    logger.info("%s data: %d rows, %d without an assistant message", split, rows, rows - answered)
+    logger.info("%s data: %d rows, %d without an answer to learn", split, rows, rows - answered)
     return rows
 
 

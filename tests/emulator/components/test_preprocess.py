@@ -1,8 +1,10 @@
-"""Which tokens are learnt, which rows are kept, and how a validation split is cut."""
+"""Which rows are kept and what is told of the others, and how a validation split is cut."""
 
 from __future__ import annotations
 
 import logging
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,73 +12,35 @@ import pytest
 
 from emulator.components.chat_completion.encoded import EncodedSplit
 from emulator.components.chat_completion.import_model import MODEL
-from emulator.components.chat_completion.preprocess import encode
 from emulator.components.step import UserError
+from tests.emulator.components.chat_templates import STYLES, tokenizer_of
 from tests.emulator.components.steps import Row, chat, encoded, rows, write_jsonl
 
-# As SmolLM2's own: a system turn of the template's making, no mark of what the assistant says.
-CHATML = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-# As reasoning models have it: what an earlier turn holds in <think> is dropped once there is a later one.
-FORGETFUL = (
-    "{% for message in messages %}{{ '[' + message['role'] + '] ' }}"
-    "{% if message['role'] == 'assistant' and not loop.last %}{{ message['content'].split('</think>')[-1] }}"
-    "{% else %}{{ message['content'] }}{% endif %}{{ '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}"
-)
+
+def weighted(row: Row, weight: int) -> Row:
+    """The row with a weight on its answers."""
+    return {"messages": [{**m, "weight": weight} if m["role"] == "assistant" else m for m in row["messages"]]}
+
+
+@dataclass
+class Tracked:
+    """A tracking store of its own."""
+
+    client: Any
+    experiment: str
+
+    def new_run(self) -> str:
+        return str(self.client.create_run(self.experiment).info.run_id)
 
 
 @pytest.fixture
-def tokenizer(model: Path) -> Any:
-    from transformers import AutoTokenizer
+def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracked:
+    import mlflow
 
-    return AutoTokenizer.from_pretrained(model / MODEL)
-
-
-def learnt(tokenizer: Any, row: Row) -> list[str]:
-    """The stretches of text that a row teaches."""
-    ids, labels = next(iter(encode(tokenizer, [row])))
-    stretches: list[list[int]] = []
-    for position, (token, label) in enumerate(zip(ids, labels, strict=True)):
-        if label and position and labels[position - 1]:
-            stretches[-1].append(token)
-        elif label:
-            stretches.append([token])
-    return [tokenizer.decode(stretch) for stretch in stretches]
-
-
-CONVERSATION = chat("Hi there", "Hello! How are you?", "Fine. You?", " Me too,\n\nthanks – merci  ")
-
-
-def test_only_what_the_assistant_says_is_learnt_with_its_end_of_turn(tokenizer: Any) -> None:
-    assert learnt(tokenizer, CONVERSATION) == ["Hello! How are you?<|end|>", " Me too,\n\nthanks – merci  <|end|>"]
-
-
-def test_the_assistant_is_found_in_a_template_that_marks_nothing_and_adds_a_system_turn(tokenizer: Any) -> None:
-    tokenizer.chat_template = CHATML
-    assert learnt(tokenizer, CONVERSATION) == [
-        "Hello! How are you?<|im_end|>",
-        " Me too,\n\nthanks – merci  <|im_end|>",
-    ]
-
-
-def test_the_assistant_is_found_in_a_template_that_rewrites_earlier_turns(tokenizer: Any) -> None:
-    tokenizer.chat_template = FORGETFUL
-    conversation = chat("2+2?", "<think>easy</think>four", "3+3?", "six")
-    assert learnt(tokenizer, conversation)[-1].strip() == "six"
-    assert not any("3+3" in stretch or "user" in stretch for stretch in learnt(tokenizer, conversation))
-
-
-def test_an_answer_that_repeats_the_question_is_learnt_once(tokenizer: Any) -> None:
-    assert learnt(tokenizer, chat("Hello", "Hello")) == ["Hello<|end|>"]
-
-
-def test_a_conversation_that_ends_with_the_user_teaches_its_earlier_answers(tokenizer: Any) -> None:
-    assert learnt(tokenizer, chat("Hi", "Hello", "And?")) == ["Hello<|end|>"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    client = mlflow.MlflowClient()
+    return Tracked(client, client.create_experiment("chat", artifact_location=str(tmp_path)))
 
 
 def test_a_row_whose_answer_lies_beyond_the_limit_is_ignored_and_counted(
@@ -89,13 +53,74 @@ def test_a_row_whose_answer_lies_beyond_the_limit_is_ignored_and_counted(
     validation, test = (EncodedSplit.load(output / f"{name}.npz") for name in ("validation", "test"))
     assert len(train) + len(validation) + len(test) == 10
     assert max(train.lengths) <= 64
-    assert "1 of 11 rows ignored: no assistant token within 64 tokens" in caplog.text
+    assert "1 of 11 rows left out: 1 have no answer within max_seq_length, 64 tokens" in caplog.text
 
 
 def test_when_no_row_is_left_a_larger_limit_is_asked_for(model: Path, tmp_path: Path) -> None:
     train = write_jsonl(tmp_path / "t.jsonl", [chat("word " * 50, "too late")] * 3)
-    with pytest.raises(UserError, match=r"None of the 3 rows of the train data .* Give a larger max_seq_length"):
+    with pytest.raises(
+        UserError, match=r"None of the 3 rows of the train data .* 3 have no .*, 16 tokens. Give a larger"
+    ):
         encoded(tmp_path, model, train_file_path=train, max_seq_length=16)
+
+
+def test_when_all_answers_have_weight_0_answers_are_asked_for(model: Path, tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "t.jsonl", [weighted(chat("Hi", "Hello"), 0)] * 4)
+    with pytest.raises(UserError, match=r"None of the 4 rows .* 4 have nothing to learn .* Give rows with an answer"):
+        encoded(tmp_path, model, train_file_path=train)
+
+
+@pytest.mark.parametrize("root", ["root", None])
+def test_the_figures_of_each_split_are_metrics_of_the_job(
+    root: str | None, model: Path, tmp_path: Path, tracked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, pipeline = tracked.new_run(), tracked.new_run()
+    monkeypatch.setenv("MLFLOW_RUN_ID", step)
+    monkeypatch.setenv("AZUREML_ROOT_RUN_ID", pipeline if root else step)
+    too_long, cut, nothing = chat("word " * 200, "late"), chat("Hi", "word " * 200), weighted(chat("Hi", "Hello"), 0)
+    train = write_jsonl(tmp_path / "t.jsonl", [*rows(5), too_long, too_long, cut, nothing, nothing, nothing])
+    validation = write_jsonl(tmp_path / "v.jsonl", rows(2))
+    output = encoded(tmp_path, model, train_file_path=train, validation_file_path=validation, max_seq_length=64)
+    kept = EncodedSplit.load(output / "train.npz")
+    for run in (step, pipeline) if root else (step,):
+        metrics = tracked.client.get_run(run).data.metrics
+        assert {name: value for name, value in metrics.items() if name.startswith("train")} == {
+            "train_rows_used": 6,
+            "train_rows_left_out": 5,
+            "train_rows_left_out_too_long": 2,
+            "train_rows_left_out_nothing_to_learn": 3,
+            "train_rows_truncated": 1,
+            "train_answers_left_out": 3,
+            "train_tokens": len(kept.tokens),
+            "train_tokens_with_loss": kept.labelled.sum(),
+        }
+        assert metrics["validation_rows_used"] == 2 and metrics["validation_rows_left_out"] == 0
+
+
+def test_thoughts_that_the_template_forgets_are_told_of_with_a_row(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forgetful = tmp_path / "model"
+    shutil.copytree(model, forgetful)
+    tokenizer = tokenizer_of(STYLES["qwen-thinking"], model / MODEL)
+    tokenizer.save_pretrained(forgetful / MODEL)
+    train = write_jsonl(
+        tmp_path / "t.jsonl", [chat("2+2?", "four"), chat("2+2?", "<think>easy</think>four", "3+3?", "six")]
+    )
+    with caplog.at_level(logging.WARNING):
+        encoded(tmp_path, forgetful, train_file_path=train, validation_file_path=train)
+    assert "train: the chat template leaves out 1 answers or a part of them" in caplog.text
+    assert "The first: t.jsonl, row 2, message 2" in caplog.text
+
+
+def test_a_row_that_the_template_refuses_is_named(model: Path, tmp_path: Path) -> None:
+    picky = tmp_path / "model"
+    shutil.copytree(model, picky)
+    tokenizer_of(STYLES["mistral"], model / MODEL).save_pretrained(picky / MODEL)
+    bad = {"messages": [{"role": "user", "content": text} for text in "ab"] + [{"role": "assistant", "content": "c"}]}
+    train = write_jsonl(tmp_path / "t.jsonl", [chat("Hi", "Hello"), bad])
+    with pytest.raises(UserError, match=r"t\.jsonl, row 2: .* \(Roles must take turns: user, assistant\)"):
+        encoded(tmp_path, picky, train_file_path=train)
 
 
 @pytest.mark.parametrize(

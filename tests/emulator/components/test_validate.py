@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from emulator.components.chat_completion.conversation import tools_of
 from emulator.components.chat_completion.records import read_rows
 from emulator.components.chat_completion.validate import validate
 from emulator.components.step import UserError
@@ -36,8 +37,8 @@ def as_json(folder: Path) -> Path:
 def as_csv(folder: Path, suffix: str = "csv", delimiter: str = ",") -> Path:
     with (folder / f"rows.{suffix}").open("w", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter)
-        writer.writerow(["prompt_id", "messages"])
-        writer.writerows((n, json.dumps(row["messages"])) for n, row in enumerate(ROWS))
+        writer.writerow(["prompt_id", "messages", "tools"])
+        writer.writerows((n, json.dumps(row["messages"]), row.get("tools", "")) for n, row in enumerate(ROWS))
     return folder / f"rows.{suffix}"
 
 
@@ -82,12 +83,60 @@ def test_rows_are_counted_by_split(tmp_path: Path) -> None:
         ({"messages": ["hello"]}, "message 1 must be an object"),
         ({"messages": [{"role": "human", "content": "x"}]}, "message 1 has the role 'human'; known are assistant"),
         ({"messages": [{"role": "user", "content": None}]}, r"message 1 \(user\) must have a text"),
+        ({"messages": [{"role": "assistant", "content": None}]}, r"message 1 \(assistant\) must have a text"),
+        ({"messages": [{"role": "assistant", "content": "x", "thinking": 1}]}, "must have a text as `thinking`"),
+        ({"messages": [{"role": "assistant", "content": "x", "weight": 0.5}]}, "has the weight 0.5; known are 0"),
+        (
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": "f()"}]},
+            "a list of objects as `tool_calls`",
+        ),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [{}]}]}, "only the assistant calls tools"),
+        (
+            {"messages": [{"role": "user", "content": "\ud83d"}]},
+            r"row 2: message 1 \(user\) holds half a character \(U\+D83D",
+        ),
+        ({**ROWS[0], "tools": [{"description": "\udc00"}]}, "row 2: the column 'tools' holds half a character"),
+        ({**ROWS[0], "tools": "[nope"}, "the column 'tools' is not valid JSON"),
+        ({**ROWS[0], "tools": {"name": "f"}}, "the column 'tools' must hold a list of objects"),
     ],
 )
 def test_a_bad_row_is_named_with_file_row_and_rule(row: Row, complaint: str, tmp_path: Path) -> None:
     bad = write_jsonl(tmp_path / "bad.jsonl", [ROWS[0], row])
     with pytest.raises(UserError, match=complaint):
         check(tmp_path, train_file_path=bad)
+
+
+@pytest.mark.parametrize("write", [as_jsonl, as_csv, as_parquet])
+def test_calls_of_tools_thoughts_and_weights_are_taken(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    messages = [
+        {"role": "developer", "content": "Be kind"},
+        {"role": "user", "content": "Oslo?"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "thinking": "Look"},
+        {"role": "tool", "content": "sun", "tool_call_id": "1"},
+        {"role": "assistant", "content": "Sunny", "reasoning_content": None, "weight": 1},
+    ]
+    tools = json.dumps([{"type": "function", "function": {"name": "weather"}}])
+    monkeypatch.setitem(globals(), "ROWS", [{"messages": messages, "tools": tools}] * 2)
+    assert check(tmp_path, train_file_path=write(tmp_path))["rows"] == {"train": 2}
+    assert [tools_of(row) for _, row in read_rows(write(tmp_path))] == [json.loads(tools)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("bad.jsonl", r"bad\.jsonl, line 2: not UTF-8"),
+        ("bad.json", r"bad\.json: not UTF-8"),
+        ("bad.csv", r"bad\.csv cannot be read after row 0: 'utf-8' codec"),
+    ],
+)
+def test_a_file_that_is_not_utf_8_is_named(name: str, complaint: str, tmp_path: Path) -> None:
+    line = json.dumps(ROWS[0]).encode()
+    (tmp_path / name).write_bytes(line + b"\n" + line.replace(b"Who", b"Wh\xc3") + b"\n")
+    with pytest.raises(UserError, match=complaint):
+        check(tmp_path, train_file_path=tmp_path / name)
 
 
 def test_many_bad_rows_are_counted_and_few_shown(tmp_path: Path) -> None:
@@ -135,8 +184,12 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_training_data_without_any_answer_is_refused(tmp_path: Path) -> None:
     unanswered = write_jsonl(tmp_path / "unanswered.jsonl", [chat("Hello?")])
-    with pytest.raises(UserError, match="nothing to learn from"):
+    with pytest.raises(UserError, match=r"None of the 1 rows .* nothing to learn from"):
         check(tmp_path, train_file_path=unanswered)
+    weightless = chat("Hello?", "Hi")
+    weightless["messages"][1]["weight"] = 0
+    with pytest.raises(UserError, match=r"None of the 2 rows .* of a weight other than 0"):
+        check(tmp_path, train_file_path=write_jsonl(tmp_path / "weightless.jsonl", [weightless] * 2))
 
 
 def test_an_mltable_with_an_unknown_transformation_is_refused(tmp_path: Path) -> None:
