@@ -39,7 +39,7 @@ class Bound:
 
 
 COLD = [
-    Bound("CPU", "cpu_seconds", 0.15),
+    Bound("CPU", "cpu_seconds", 0.25),
     Bound("peak memory", "memory_mb", 0.5),
     Bound("bytes written", "written_mb", 0.06),
 ]

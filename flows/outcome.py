@@ -73,7 +73,10 @@ class FlowResult(BaseModel):
         facts = {
             "Base model": base,
             "Data": f"`{self.dataset.source}`",
-            "Sampled": f"{self.dataset.train.rows} training rows; SHA-256 `{self.dataset.sha256[:16]}`",
+            "Sampled": f"{self.dataset.train.rows} rows to train on; SHA-256 `{self.dataset.sha256[:16]}`",
+            "Trained on": self.review.learnt["train"].sentence()
+            if "train" in self.review.learnt
+            else "the component does not tell",
             "Compute": f"{its.nodes} of {its.size}, {its.tier.replace('_', ' ')}, {its.gpus} GPU, cluster {its.cluster}",
             "Validation loss": _loss(self.review) or "not measured",
             "Model": "none was registered",

@@ -5,6 +5,7 @@ Promise: reads only. A closed gate is an answer, not a failure.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 LOSS, EVAL_LOSS = "loss", "eval_loss"
 """As transformers' Trainer names them; the component logs them under these names to the pipeline's run."""
 RESUMED_AT = "checkpoint_load_step"
+FIGURES = {
+    "used": "rows_used", "left_out": "rows_left_out", "too_long": "rows_left_out_too_long", "truncated": "rows_truncated",
+    "tokens": "tokens", "tokens_with_loss": "tokens_with_loss",
+}  # fmt: skip
+"""The metrics that tell what became of a split's rows, behind its name and an underscore."""
 
 
 class MetricGate(Group):
@@ -58,6 +64,28 @@ class Champion(BaseModel):
     eval_loss: float
 
 
+class LearntRows(BaseModel):
+    """What the trainer made of a split, by its own figures. None where the component logs none, as Azure's does not."""
+
+    used: int
+    left_out: int
+    too_long: int
+    """Of those left out: no answer begins within `max_seq_length`."""
+    truncated: int
+    """Of those used: the end is cut off."""
+    tokens: int
+    tokens_with_loss: int
+
+    def sentence(self) -> str:
+        """In one line."""
+        rows = self.used + self.left_out
+        told = f"{self.used} of {rows} rows, {self.tokens_with_loss:,} of their {self.tokens:,} tokens are learnt"
+        if self.left_out:
+            why = f", {self.too_long} of them for no answer within max_seq_length" if self.too_long else ""
+            told += f"; {self.left_out} {'row was' if self.left_out == 1 else 'rows were'} left out{why}"
+        return told + (f"; {self.truncated} cut off" if self.truncated else "")
+
+
 class MetricReview(BaseModel):
     """What was measured, and the verdict."""
 
@@ -66,6 +94,8 @@ class MetricReview(BaseModel):
     eval_loss: float | None
     train_loss: float | None
     steps: int
+    learnt: dict[str, LearntRows] = {}
+    """By split: train, validation, test."""
     champion: Champion | None
     accepted: bool
     reasons: list[str]
@@ -90,10 +120,13 @@ def review_metrics(
         eval_loss=after,
         train_loss=loss[-1][1] if loss else None,
         steps=max((step for step, _ in [*loss, *evaluations]), default=0),
+        learnt=_learnt(tracking.run(run_id).metrics),
         champion=champion,
         accepted=not reasons,
         reasons=reasons,
     )
+    for split, rows in review.learnt.items():
+        run_logger().log(logging.WARNING if rows.left_out else logging.INFO, "%s: %s", split, rows.sentence())
     run_logger().info(
         "Validation loss %s -> %s; gate %s",
         _shown(before),
@@ -124,7 +157,28 @@ def _page(review: MetricReview) -> str:
         "The gate is open: the model goes on." if review.accepted else "The gate is closed: " + " ".join(review.reasons)
     )
     table = markdown_table(("Loss in nats a token", ""), rows.items())
-    return "\n\n".join([table, *filter(None, compared), f"**{verdict}**"])
+    learnt = markdown_table(
+        ("Learnt from", "rows used", "left out", "too long", "cut off", "tokens", "with loss"),
+        [
+            (split, its.used, its.left_out, its.too_long, its.truncated, its.tokens, its.tokens_with_loss)
+            for split, its in review.learnt.items()
+        ],
+    )
+    return "\n\n".join([table, *([learnt] if review.learnt else []), *filter(None, compared), f"**{verdict}**"])
+
+
+def _learnt(metrics: dict[str, float]) -> dict[str, LearntRows]:
+    """The trainer's figures among a run's last metrics."""
+    found = {}
+    for split in ("train", "validation", "test"):
+        figures = {
+            name: int(metrics[f"{split}_{metric}"])
+            for name, metric in FIGURES.items()
+            if math.isfinite(metrics.get(f"{split}_{metric}", math.nan))
+        }
+        if "used" in figures:
+            found[split] = LearntRows(**{name: figures.get(name, 0) for name in FIGURES})
+    return found
 
 
 def _change(before: float | None, after: float | None, what: str) -> str:

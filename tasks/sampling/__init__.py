@@ -8,3 +8,6 @@ import os
 # Batches are small: waking polars' threads for each costs a fifth more CPU than it saves. Polars reads this once, when it is
 # imported, and nothing else in the flow uses polars.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+# Arrow's own pools keep what was freed: a quarter more memory at the peak. Read once, too, when pyarrow first needs memory.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

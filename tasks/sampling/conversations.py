@@ -5,7 +5,7 @@ of their own. What a message carries beside its role and text (tool calls, thoug
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -39,6 +39,14 @@ SPEAKERS = {
 
 THOUGHTS = ("thinking", "reasoning_content", "reasoning")
 TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+WANTED: dict[Format | None, str] = {
+    "messages": "messages nor anything like it",
+    "sharegpt": "conversations nor conversation",
+    "prompt_response": "prompt and response nor another known pair",
+    None: "messages, nor conversations, nor columns of a prompt and a response",
+}
 
 
 class BadRow(Exception):
@@ -97,7 +105,7 @@ def columns_of(
 
 def _choose(file: str, found: set[str], format: Format | None, prompt: str | None, response: str | None) -> Columns:
     if prompt or response:
-        pairs: Iterable[tuple[str, str]] = [(prompt or "prompt", response or "response")]
+        pairs: Sequence[tuple[str, str]] = [(prompt or "prompt", response or "response")]
         format = "prompt_response"
     else:
         pairs = PAIRS
@@ -113,15 +121,17 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
                 more = {"input"} if (asked, answered) == ("instruction", "output") else set()
                 others = frozenset({"id", "prompt_id", "system", *more} - {asked, answered})
                 return Columns("prompt_response", prompt=asked, response=answered, others=others)
-    wanted = {
-        "messages": "a column messages",
-        "sharegpt": "a column conversations",
-        "prompt_response": " and ".join(pairs[0]) if prompt or response else "columns of a prompt and a response",
-        None: "messages, conversations, or columns of a prompt and a response",
-    }[format]
+    told = f"Its columns are {listed(sorted(found))}"
+    if prompt or response:
+        missing = [name for name in pairs[0] if name not in found]
+        raise UnreadableFile(
+            f"{file} has no column {' and no column '.join(missing)}, as named in prompt_column or response_column. {told}. Name "
+            "one that it has."
+        )
     raise UnreadableFile(
-        f"{file} has no conversations that are known: there is not {wanted}. Its columns are {listed(sorted(found))}. Name "
-        "those of the prompt and the response in prompt_column and response_column, or write the rows as messages."
+        f"{file} has no conversations{f' of the format {format}' if format else ' that are known'}: neither {WANTED[format]}. "
+        f"{told}. {'Set format to auto, or name' if format else 'Name'} the columns of the prompt and the response in "
+        "prompt_column and response_column, or write the rows as messages."
     )
 
 
@@ -146,7 +156,7 @@ class Conversation:
             "extras": None
             if plain
             else json.dumps({"messages": self.messages, "tools": self.tools}, ensure_ascii=False),
-            "left_out": sorted(self.left_out) or None,
+            "left_out": sorted(name.encode(errors="replace").decode() for name in self.left_out) or None,
         }
 
 
@@ -156,6 +166,8 @@ def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversatio
     Raises:
         BadRow: the row does not hold one, or holds more than is known and may not.
     """
+    if columns.messages is not None and row.get(columns.messages) is None:
+        raise BadRow(f"{columns.messages} are missing", None)
     extra = {name for name, value in row.items() if name not in columns.known and value is not None}
     if extra and not may_have_more:
         raise BadRow(f"has {UNKNOWN_KEYS}", ", ".join(name for name in row if name in extra))
@@ -218,7 +230,7 @@ def _message(message: object, left_out: set[str], may_have_more: bool) -> Row:
     role = _text("role", given.pop("role", None))
     role = "system" if role == "developer" else role
     made: Row = {"role": role, "content": _content(given.pop("content", None))}
-    if calls := given.pop("tool_calls", None):
+    if role == "assistant" and (calls := given.pop("tool_calls", None)):
         made["tool_calls"] = _calls(calls)
     for name in ("tool_call_id", "name") if role == "tool" else ():
         if name in given:
@@ -229,7 +241,12 @@ def _message(message: object, left_out: set[str], may_have_more: bool) -> Row:
                 made[name] = _text(name, given.pop(name))
         if not _learnt(given.pop("weight", 1)):
             made["weight"] = 0
+    elif given.get("weight") == 0:
+        # What nobody but the assistant says is learnt anyway.
+        del given["weight"]
     if unknown := [name for name, value in given.items() if value not in ([], {}, "")]:
+        if role is None or (made["content"] is None and "tool_calls" not in made):
+            raise BadRow("a message has no role or no content", ", ".join(message))
         if not may_have_more:
             raise BadRow(f"a message has {UNKNOWN_KEYS}", ", ".join(unknown))
         left_out.update(f"messages.{name}" for name in unknown)
@@ -257,7 +274,12 @@ def _content(value: object) -> str | None:
 
 
 def _calls(value: object) -> list[Row]:
-    return _objects("tool_calls", value)
+    calls = _objects("tool_calls", value)
+    for call in calls:
+        called = call.get("function", call)
+        if not isinstance(called, dict) or not isinstance(called.get("name"), str):
+            raise BadRow("a tool call has no name", json.dumps(call, ensure_ascii=False))
+    return calls
 
 
 def _tools(value: object) -> list[Row]:
@@ -268,7 +290,10 @@ def _objects(name: str, value: object) -> list[Row]:
     value = _parsed(value, value) if isinstance(value, str) else value
     if not isinstance(value, list) or not all(isinstance(inner, dict) for inner in value):
         raise BadRow(f"{name} is no list of objects", value)
-    _text(name, json.dumps(value, ensure_ascii=False))
+    try:
+        _text(name, json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except ValueError as error:
+        raise BadRow(f"{name} has a number that JSON has not", str(value)) from error
     return value
 
 

@@ -53,12 +53,18 @@ def excerpt(value: object) -> str:
     if isinstance(value, bytes):
         value = value.decode("ascii", "backslashreplace")
     if not isinstance(value, str):
-        return ascii(value)[:EXCERPT_CHARACTERS]
-    shown = ascii(value[:EXCERPT_CHARACTERS])
+        return (ascii(value) if isinstance(value, int | float | list | dict) else str(value))[:EXCERPT_CHARACTERS]
+    # Cut after escaping, too: an emoji is ten characters then.
+    shown = ascii(value[:EXCERPT_CHARACTERS])[: EXCERPT_CHARACTERS + 20]
     return f"{shown}... ({len(value)} characters)" if len(value) > EXCERPT_CHARACTERS else shown
 
 
 def listed(names: Iterable[str]) -> str:
     """`names` for a sentence, the first ten of them."""
-    every = list(names)
+    every = [_shown(name) for name in names]
     return ", ".join(every[:10]) + (f" and {len(every) - 10} more" if len(every) > 10 else "") or "none"
+
+
+def _shown(name: str) -> str:
+    """A name as it is, unless it is long or has characters that a terminal would act on."""
+    return name if name.isprintable() and len(name) <= EXCERPT_CHARACTERS else excerpt(name)

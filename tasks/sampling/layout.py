@@ -8,18 +8,19 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.sampling.errors import SourceUnavailable, listed
 from tasks.sampling.names import format_of
+from tasks.sampling.quiet import quiet_datasets
 from tasks.sampling.tree import DataFile, Tree
 
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
 """What `datasets` reads of a repository beside its data."""
 MOST_CARD_BYTES = 8 << 20
+MOST_CARD_VALUES = 100_000
 
 
 @dataclass(frozen=True)
@@ -55,25 +56,38 @@ def layout_of(tree: Tree, subset: str | None, *, split: str | None = None) -> La
             )
         names = [file.name for file in tree.files]
         return Layout("default", True, {}, {split: names})
-    with tempfile.TemporaryDirectory(prefix="outline-") as folder:
+    with tempfile.TemporaryDirectory(prefix="outline-") as folder, quiet_datasets() as datasets:
         outline = Path(folder, "dataset")
         described = _draw(tree, outline)
-        return _found(tree, outline, subset, described)
+        return _found(tree, outline, subset, described, datasets)
 
 
 def _draw(tree: Tree, outline: Path) -> bool:
     """Writes the outline; says whether a card in it names files."""
-    cards: dict[str, bytes] = {}
+    script = f"{PurePosixPath(tree.id.rstrip('/')).name}.py"
+    if any(file.name == script for file in tree.files):
+        raise SourceUnavailable(
+            f"{tree.id} is read by a script of its own, {script}, which `datasets` does not run any more. Export its rows to "
+            "Parquet or JSON Lines, and give those as the source."
+        )
     outline.mkdir()
     for file in tree.files:
-        path = outline / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if file.name in CARDS:
-            cards[file.name] = _text(file)
-            path.write_bytes(cards[file.name])
-        else:
-            path.touch()
+        path = PurePosixPath(file.name)
+        # Storage and the hub may have names that a folder cannot have; none may lead out of the outline.
+        if str(path) != file.name or path.is_absolute() or ".." in path.parts or "\0" in file.name:
+            raise _unfit(tree.id, file.name)
+        try:
+            (outline / path).parent.mkdir(parents=True, exist_ok=True)
+            (outline / path).write_bytes(_text(file) if file.name in CARDS else b"")
+        except OSError as error:
+            raise _unfit(tree.id, file.name) from error
     return _card_names_files(tree.id, outline)
+
+
+def _unfit(source: str, name: str) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"{source} has a file whose name no folder of this machine can have beside the others: {listed([name])}. Rename it."
+    )
 
 
 def _text(file: DataFile) -> bytes:
@@ -87,19 +101,8 @@ def _text(file: DataFile) -> bytes:
 
 def _card_names_files(source: str, outline: Path) -> bool:
     """Whether the card names files; those that lie elsewhere are not the dataset's."""
-    from huggingface_hub import DatasetCard
-
-    card = outline / "README.md"
-    if not card.is_file():
-        return (outline / ".huggingface.yaml").is_file()
-    try:
-        configs = DatasetCard.load(card, ignore_metadata_errors=False).data.to_dict().get("configs") or []
-    except Exception as error:  # YAML's errors, and ValueError for what it holds
-        raise SourceUnavailable(
-            f"The dataset card of {source}, README.md, cannot be read: {_first_line(error)}. Mend the YAML between its "
-            "two lines of three dashes."
-        ) from error
-    for named in _strings(configs):
+    configs = _configs(source, outline)
+    for named in _paths(source, configs):
         if "://" in named or named.startswith(("/", "~")) or ".." in PurePosixPath(named).parts:
             raise SourceUnavailable(
                 f"The dataset card of {source} names {named}, which is not a file of the dataset. Copy it there, or "
@@ -108,29 +111,64 @@ def _card_names_files(source: str, outline: Path) -> bool:
     return bool(configs)
 
 
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+def _configs(source: str, outline: Path) -> object:
+    """What the card and the file that may stand beside it say of configurations; of both, the latter counts."""
+    import yaml
+    from huggingface_hub import DatasetCard
+
+    found: object = None
+    try:
+        if (outline / "README.md").is_file():
+            found = DatasetCard.load(outline / "README.md").data.to_dict().get("configs")
+        if (outline / ".huggingface.yaml").is_file():
+            beside = yaml.safe_load((outline / ".huggingface.yaml").read_bytes())
+            found = beside["configs"] if isinstance(beside, dict) and "configs" in beside else found
+    except UnicodeDecodeError as error:
+        raise SourceUnavailable(
+            f"The dataset card of {source} cannot be read: README.md is not UTF-8. Write it as UTF-8."
+        ) from error
+    except Exception as error:  # YAML's errors, and ValueError for what it holds
+        mark = getattr(error, "problem_mark", None)
+        fault = f"line {mark.line + 2} is not YAML" if mark else _first_line(error)
+        raise SourceUnavailable(
+            f"The dataset card of {source} cannot be read: {fault}. Mend it, in README.md between two lines of three dashes."
+        ) from error
+    return found
 
 
-def _found(tree: Tree, outline: Path, subset: str | None, described: bool) -> Layout:
-    with _quiet_datasets() as datasets:
-        try:
-            folder = _subset_folder(outline, subset) if not described else None
-            name = None if folder else _subset(tree.id, str(outline), subset, datasets)
-            builder = datasets.load_dataset_builder(
-                str(outline), name=name, data_dir=folder, cache_dir=str(outline.parent / "cache")
+def _paths(source: str, configs: object) -> Iterator[str]:
+    """The paths and patterns that configurations name."""
+    rest: list[object] = [
+        config.get(name) for config in (configs if isinstance(configs, list) else [configs]) if isinstance(config, dict)
+        for name in ("data_files", "data_dir")
+    ]  # fmt: skip
+    looked = 0
+    while rest:
+        # A few lines of YAML can stand for billions of values.
+        if (looked := looked + 1) > MOST_CARD_VALUES:
+            raise SourceUnavailable(
+                f"The dataset card of {source} names too many files. Use patterns in its `configs`."
             )
-        except SourceUnavailable:
-            raise
-        except Exception as error:  # `datasets` raises whatever its parts raise
-            raise SourceUnavailable(_explained(tree, described, error)) from error
+        value = rest.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            rest += [value.get("path")] if "split" in value else value.values()
+        elif isinstance(value, list):
+            rest += value
+
+
+def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datasets: Any) -> Layout:
+    try:
+        folder = _subset_folder(outline, subset) if not described else None
+        name = None if folder else _subset(tree.id, str(outline), subset, datasets)
+        builder = datasets.load_dataset_builder(
+            str(outline), name=name, data_dir=folder, cache_dir=str(outline.parent / "cache")
+        )
+    except SourceUnavailable:
+        raise
+    except Exception as error:  # `datasets` raises whatever its parts raise
+        raise SourceUnavailable(_explained(tree, described, error)) from error
     splits: dict[str, list[str]] = {}
     for split, paths in (builder.config.data_files or {}).items():
         # A name may fit two patterns of a split; its rows are wanted once.
@@ -140,18 +178,19 @@ def _found(tree: Tree, outline: Path, subset: str | None, described: bool) -> La
     if not described:
         splits = _with_those_passed_over(outline, folder, splits)
     options = {
-        field.name: getattr(builder.config, field.name)
+        field.name: value
         for field in fields(builder.config)
         if field.name not in ("name", "version", "data_dir", "data_files", "description", "features")
+        and (value := getattr(builder.config, field.name)) != getattr(type(builder.config)(), field.name)
     }
     return Layout(folder or builder.config.name, described, options, splits)
 
 
 def _subset_folder(outline: Path, subset: str | None) -> str | None:
     """`subset` where it is a folder of a source whose card names none."""
-    if subset is None or subset in (".", "..") or not (outline / subset).is_dir():
+    if subset is None or str(PurePosixPath(subset)) != subset or ".." in PurePosixPath(subset).parts:
         return None
-    return subset
+    return subset if (outline / subset).is_dir() and subset != "." and not subset.startswith("/") else None
 
 
 def _subset(source: str, outline: str, subset: str | None, datasets: Any) -> str | None:
@@ -167,22 +206,6 @@ def _subset(source: str, outline: str, subset: str | None, datasets: Any) -> str
             raise SourceUnavailable(f"{told}. Name the one that is meant in subset.")
         return str(default)
     return subset
-
-
-@contextmanager
-def _quiet_datasets() -> Iterator[Any]:
-    """`datasets`, which else tells of every card that is missing."""
-    import datasets
-    from huggingface_hub.utils import logging as hub_logging
-
-    verbosity = datasets.logging.get_verbosity(), hub_logging.get_verbosity()
-    datasets.logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    try:
-        yield datasets
-    finally:
-        datasets.logging.set_verbosity(verbosity[0])
-        hub_logging.set_verbosity(verbosity[1])
 
 
 def _explained(tree: Tree, described: bool, error: Exception) -> str:
@@ -203,11 +226,6 @@ def _explained(tree: Tree, described: bool, error: Exception) -> str:
             f"The splits of {tree.id} are in different formats: {told}. Write all of them in one, or name one file or a glob "
             "as the source."
         )
-    if "scripts" in said:
-        return (
-            f"{tree.id} is read by a script of its own, which is not run here. Export its rows to Parquet or JSON Lines, and "
-            "give those as the source."
-        )
     if error.__class__.__name__ == "BadZipFile" or any(file.name.endswith(".zip") for file in tree.files):
         return f"{tree.id} keeps its rows in a zip archive. Unpack it, and give the folder as the source."
     return (
@@ -221,7 +239,7 @@ def _no_data(tree: Tree) -> str:
         return f"{tree.id} holds no data: there is no file. Check the path."
     return (
         f"{tree.id} holds no data: none of its {len(tree.files)} files is Parquet, JSON Lines, JSON, CSV or Arrow. They are "
-        f"{listed(file.name for file in tree.files)}."
+        f"{listed(file.name for file in tree.files)}. Check the path."
     )
 
 
@@ -248,9 +266,14 @@ def _saved_to_disk(tree: Tree, subset: str | None) -> Layout | None:
     """The splits of a folder that `datasets`' `save_to_disk` wrote; None for any other."""
     files = {file.name: file for file in tree.files}
     if "dataset_dict.json" in files:
-        splits = {split: f"{split}/" for split in _json(files["dataset_dict.json"]).get("splits", [])}
+        named = _json(tree.id, files["dataset_dict.json"]).get("splits")
+        if not isinstance(named, list):
+            raise _incomplete(tree.id, "what dataset_dict.json should say of its splits")
+        splits = {str(split): f"{split}/" for split in named}
     elif "state.json" in files and "dataset_info.json" in files:
-        splits = {str(_json(files["state.json"]).get("_split") or "train"): ""}
+        splits = {str(_json(tree.id, files["state.json"]).get("_split") or "train"): ""}
+    elif any(name.endswith("/state.json") for name in files) and any(name.endswith(".arrow") for name in files):
+        raise _incomplete(tree.id, "dataset_dict.json")
     else:
         return None
     if subset is not None:
@@ -259,21 +282,35 @@ def _saved_to_disk(tree: Tree, subset: str | None) -> Layout | None:
         )
     found: dict[str, list[str]] = {}
     for split, folder in splits.items():
-        state = files.get(f"{folder}state.json")
-        names = [folder + str(entry["filename"]) for entry in _json(state)["_data_files"]] if state else []
-        if missing := [name for name in names or [f"{folder}state.json"] if name not in files]:
+        if (state := files.get(f"{folder}state.json")) is None:
+            raise _incomplete(tree.id, f"{folder}state.json")
+        if _json(tree.id, state).get("_indices_files"):
             raise SourceUnavailable(
-                f"{tree.id} was written by save_to_disk and is incomplete: {listed(missing)} is missing. Copy it again."
+                f"{tree.id}: split {split} was written by save_to_disk of an old `datasets` as a selection of rows, which is not "
+                "followed here. Save it again with flatten_indices(), or with datasets 2 or newer."
             )
-        found[split] = names
+        try:
+            found[split] = [folder + entry["filename"] for entry in _json(tree.id, state)["_data_files"]]
+        except (KeyError, TypeError):
+            raise _incomplete(tree.id, f"what {state.name} should say of its files") from None
+        if missing := [name for name in found[split] if name not in files]:
+            raise _incomplete(tree.id, listed(missing))
     return Layout("default", True, {}, found)
 
 
-def _json(file: DataFile) -> dict[str, Any]:
+def _incomplete(source: str, missing: str) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"{source} was written by save_to_disk and is incomplete: {missing} is missing. Copy it again."
+    )
+
+
+def _json(source: str, file: DataFile) -> dict[str, Any]:
     try:
         found = json.loads(_text(file))
-    except ValueError as error:
-        raise SourceUnavailable(f"{file.name} is no JSON: {_first_line(error)}. Copy the dataset again.") from error
+    except ValueError:
+        found = None
     if not isinstance(found, dict):
-        raise SourceUnavailable(f"{file.name} is no JSON object. Copy the dataset again.")
+        raise SourceUnavailable(
+            f"{source} was written by save_to_disk, and its {file.name} is not JSON. Copy it again."
+        )
     return found

@@ -9,6 +9,7 @@ from io import RawIOBase
 from pathlib import Path
 
 from tasks.sampling.errors import SourceUnavailable
+from tasks.sampling.names import format_of
 from tasks.sampling.tree import DataFile, Tree
 
 MOST_FILES = 100_000
@@ -28,14 +29,19 @@ def local_tree(source: str) -> Tree:
     Raises:
         SourceUnavailable: nothing is there, it is no file, it may not be read, or symbolic links lead around in a circle.
     """
-    pattern = Path(source).expanduser()
     try:
+        pattern = Path(source).expanduser()
         root, paths = _matches(pattern)
         files = [_data_file(path, root) for path in paths]
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise SourceUnavailable(
-            f"{source} cannot be read: {error.strerror or error}. Check the path and its rights."
+            f"{source} cannot be read: {getattr(error, 'strerror', None) or str(error).rstrip('.')}. Check the path and its rights."
         ) from error
+    for file in files:
+        try:
+            file.name.encode()
+        except UnicodeEncodeError:
+            raise SourceUnavailable(f"{source} has a file whose name is no text: {file.name!a}. Rename it.") from None
     if not files:
         raise SourceUnavailable(f"{source} holds no data: there is no file. Check the path.")
     return Tree(str(pattern.absolute()), files, chosen=not pattern.is_dir())
@@ -44,15 +50,34 @@ def local_tree(source: str) -> Tree:
 def _matches(pattern: Path) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the files."""
     if pattern.is_dir():
-        return pattern, [path for path in _walk(pattern) if path.is_file()]
+        return pattern, [path for path in _walk(pattern) if _is_file(path)]
     if glob.has_magic(str(pattern)) and not pattern.exists():
         found = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True)) if os.path.isfile(name)]
         return _fixed_part(pattern), found
-    kind = pattern.stat().st_mode
+    _is_file(pattern)
+    _require_file(pattern)
+    return pattern.parent, [pattern]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; one that would hold rows by its name has to be one."""
+    if path.is_file():
+        return True
+    if format_of(path.name):
+        if path.is_symlink() and not os.path.lexists(path.parent / path.readlink()):
+            raise SourceUnavailable(
+                f"{path} is a symbolic link to {path.readlink()}, which is not there. Download the dataset again, or remove "
+                "the link."
+            )
+        _require_file(path)
+    return False
+
+
+def _require_file(path: Path) -> None:
+    kind = path.stat().st_mode
     for is_kind, name in KINDS.items():
         if is_kind(kind):
-            raise SourceUnavailable(f"{pattern} is {name}, not a file. Write its rows to a file, and give that.")
-    return pattern.parent, [pattern]
+            raise SourceUnavailable(f"{path} is {name}, not a file. Write its rows to a file, and give that.")
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -73,8 +98,7 @@ def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
         raise SourceUnavailable(f"{folder} is a symbolic link to a folder above itself. Remove the link.")
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
-            # What is hidden is not data: `.cache`, `.git`.
-            if not entry.name.startswith("."):
+            if entry.name not in (".git", ".cache"):
                 yield from _below(entry, (*above, real))
         else:
             yield entry

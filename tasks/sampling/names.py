@@ -26,13 +26,15 @@ def format_of(name: str) -> str | None:
 
 
 def one_reader(source: str, split: str, names: list[str]) -> str:
+    if not names:
+        raise SourceUnavailable(f"{source}: split {split} has no file. Check how the dataset was written.")
     formats: dict[str | None, list[str]] = defaultdict(list)
     for name in names:
         formats[format_of(name)].append(name)
     if None in formats:
         raise SourceUnavailable(
             f"{source}: split {split} would take {listed(formats[None])}, which is not Parquet, JSON Lines, JSON, CSV or Arrow by "
-            "its name. Move it out of the dataset, or give it the ending of what it is."
+            "its name. Move it out of the dataset; or, if it holds the rows, write them in one of these formats."
         )
     if len(formats) > 1:
         told = " and ".join(f"{kind} ({listed(its)})" for kind, its in formats.items())

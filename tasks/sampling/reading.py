@@ -10,15 +10,11 @@ import polars as pl
 
 from tasks.sampling.conversations import MESSAGE, SCHEMA, BadRow, Columns, columns_of, conversation, without_nulls
 from tasks.sampling.errors import Finding, UnreadableFile, excerpt
+from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
+from tasks.sampling.names import COMPRESSIONS
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.source import Source
 from tasks.sampling.tree import DataFile
-
-BATCH_BYTES = 16 << 20
-"""Text in memory at once, for files whose conversations are long."""
-
-BATCH_ROWS = 500
-"""Conversations in memory at once. Twice as many take a quarter more memory, half as many a tenth more time."""
 
 
 @dataclass
@@ -178,9 +174,15 @@ class _JsonConversations:
         self._may_have_more = params.extra_columns == "drop"
         self._reader = JsonReader(file, params.max_characters)
         self.rows = self._reader.rows
-        # Where no row can be read, the rows' own findings say why.
-        found = self._reader.columns or ["messages"]
-        self._columns = _columns(file, found, params)
+        try:
+            self._columns = _columns(file, self._reader.columns or ["messages"], params)
+        except UnreadableFile:
+            if self.rows == 1 and (key := self._reader.below):
+                raise UnreadableFile(
+                    f"{file.name} is one JSON object whose key {key} holds rows. Write them as one array, or say so in the "
+                    f"dataset card's `configs` (field: {key})."
+                ) from None
+            raise
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         rows = (_Row(row.index, row.number, row.size, row.row, row.finding) for row in self._reader.read(indices))
@@ -226,7 +228,7 @@ class _ParquetConversations:
 
     def __init__(self, file: DataFile, params: DatasetSampling) -> None:
         from tasks.sampling.formats.kind import kind_of
-        from tasks.sampling.parquet_plain import ParquetReader
+        from tasks.sampling.formats.parquet import ParquetReader
 
         self._file = file
         self._max_characters = params.max_characters
@@ -236,6 +238,10 @@ class _ParquetConversations:
         except UnreadableFile as error:
             if what := kind_of(file):
                 raise UnreadableFile(f"{file.name} is {what}") from error
+            if file.name.endswith(COMPRESSIONS):
+                raise UnreadableFile(
+                    f"{file.name} is compressed as a whole, which Parquet is within. Decompress it."
+                ) from error
             raise
         self.rows = self._reader.rows
         schema = self._reader.schema
@@ -246,7 +252,7 @@ class _ParquetConversations:
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         for raw in self._reader.read(indices, self._read):
-            too_long = [(index, self._too_long(index, least)) for index, least in raw.too_long]
+            too_long = [(index, self._too_long(index, size)) for index, size in raw.too_long]
             if self._plain:
                 batch = Batch(
                     0,
@@ -271,16 +277,16 @@ class _ParquetConversations:
     def close(self) -> None:
         self._reader.close()
 
-    def _too_long(self, index: int, least: int) -> Finding:
+    def _too_long(self, index: int, size: int) -> Finding:
         rule = f"more than {self._max_characters} characters"
-        return Finding(self._file.name, index + 1, rule, f"at least {least}")
+        return Finding(self._file.name, index + 1, rule, f"{size:,} bytes")
 
 
 def _is_plain(schema: pl.Schema, read: list[str]) -> bool:
     """Whether nothing has to be made of the columns: messages of role and text, an id and a prompt of text."""
     return (
         "tools" not in read
-        and schema["messages"] in (pl.List(MESSAGE), pl.List(pl.Struct(reversed(MESSAGE.fields))))
+        and schema["messages"] in (pl.List(MESSAGE), pl.List(pl.Struct(MESSAGE.fields[::-1])))
         and all(schema[name] == pl.String for name in ("prompt", "prompt_id") if name in read)
     )
 

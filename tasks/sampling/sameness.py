@@ -29,13 +29,14 @@ def fingerprints(messages: pl.Series) -> np.ndarray:
 
 def fingerprint_of(text: str) -> int:
     """What stands for a row that holds no conversation: where it lies."""
-    return xxhash.xxh3_64_intdigest(text)
+    return xxhash.xxh3_64_intdigest(text.encode())
 
 
 def ranks(fingerprints: np.ndarray, seed: int, purpose: int) -> np.ndarray:
     """An order by chance that nothing but content, seed and purpose decides: SplitMix64 (Steele et al., 2014) of them."""
     with np.errstate(over="ignore"):
-        return _mixed(fingerprints ^ _mixed(np.uint64(seed) ^ _mixed(np.uint64(purpose))))
+        salt = _mixed(np.array(seed, dtype=np.uint64) ^ _mixed(np.array(purpose, dtype=np.uint64)))
+        return _mixed(fingerprints ^ salt)
 
 
 def _mixed(value: np.ndarray) -> np.ndarray:

@@ -68,8 +68,6 @@ def sample(
         revision = source.revision or f"content-{content}"
         key = _key(source, params, revision)
         folder = _folder(directory, key)
-        if found := kept(folder):
-            return found
         result = SampledDataset(
             source=source.id,
             subset=source.subset,
@@ -80,8 +78,9 @@ def sample(
             **{TRAIN: None, VALIDATION: None, "test": None, "score": None, **_moved(written, folder)},
         )
         (partial / MANIFEST).write_text(result.model_dump_json(indent=2))
-        publish(partial, folder, is_whole=lambda there: kept(there) is not None)
-    return result
+        # The same rows may have been written before, of a source that has other rows by now: those facts are this run's.
+        published = publish(partial, folder, is_whole=lambda there: kept(there) is not None)
+    return result if published else result.model_copy(update={"reused": True})
 
 
 def kept(folder: Path) -> SampledDataset | None:
@@ -118,7 +117,10 @@ class _Sampling:
             raise InvalidRows(self._findings, self._invalid, self._remedy())
         for purpose, its in written.items():
             if its.rows == 0:
-                raise DatasetError(f"No row of {its.split} is left for {purpose}: all were dropped. Mend the dataset.")
+                findings = "".join(f"\n  {finding}" for finding in self._findings)
+                raise DatasetError(
+                    f"No row of {its.split} is left for {purpose}: all were dropped. Mend the dataset.{findings}"
+                )
         return written
 
     def _allowed(self) -> int:
@@ -136,7 +138,7 @@ class _Sampling:
         if self._invalid > params.max_dropped:
             return f"At most {params.max_dropped} may be dropped. Mend the dataset, or raise max_dropped."
         return (
-            f"That is {100 * self._invalid / self._sampled:.0f} % of the {self._sampled} sampled rows, and at most "
+            f"That is {100 * self._invalid / self._sampled:.3g} % of the {self._sampled} sampled rows, and at most "
             f"{params.max_dropped_percent:g} % may be dropped. Mend the dataset, or raise max_dropped_percent."
         )
 
@@ -144,6 +146,8 @@ class _Sampling:
         params = self._params
         with SplitReader(split, self._source, params) as reader:
             size = params.sample_size(split, reader.rows)
+            if reader.rows == 0:
+                raise DatasetError(f"Split {split} of {self._source.id} has no row. Check how the dataset was written.")
             if size == 0:
                 raise DatasetError(
                     f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."

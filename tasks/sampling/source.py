@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.sampling.errors import SourceUnavailable, listed
+from tasks.sampling.formats.kind import kind_of
 from tasks.sampling.layout import Layout, layout_of
-from tasks.sampling.names import named_after, one_reader, refuse_incomplete, refuse_unlike
+from tasks.sampling.names import format_of, named_after, one_reader, refuse_incomplete, refuse_unlike
 from tasks.sampling.tree import DataFile, Tree
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def resolve(
     """
     wanted = list(splits)
     tree = _tree(source, revision, hub_token, workspace)
+    for file in tree.files if tree.chosen else ():
+        if format_of(file.name) is None and (what := kind_of(file)):
+            raise SourceUnavailable(f"{file.name} is {what}")
     layout = layout_of(tree, subset, split=wanted[0] if len(wanted) == 1 else None)
     names = {split: _names_of(tree, layout, split, alone=len(wanted) == 1) for split in wanted}
     readers = {split: one_reader(tree.id, split, its) for split, its in names.items()}
@@ -70,6 +74,11 @@ def _tree(source: str, revision: str | None, hub_token: str | None, workspace: "
     if revision is not None and (source.startswith("azureml:") or _is_local(source)):
         raise SourceUnavailable(
             f"{source} has no revision {revision}: only datasets of the hub have. Leave revision empty."
+        )
+    if "://" in source and not source.startswith("azureml:"):
+        raise SourceUnavailable(
+            f"{source} is an address. Give a dataset of the hub by its id (OWNER/NAME), a data asset or datastore path of the "
+            "workspace (azureml:NAME:VERSION, azureml://datastores/NAME/paths/PATH), or a path of this machine."
         )
     if source.startswith("azureml:"):
         from tasks.sampling.datastore import datastore_tree
@@ -91,8 +100,9 @@ def _names_of(tree: Tree, layout: Layout, split: str, *, alone: bool) -> list[st
         names = layout.splits[split]
     elif not described and (called_so := named_after(split, [file.name for file in tree.files])):
         names, described = called_so, True
-    elif alone and len(layout.splits) == 1:
-        split, names = next(iter(layout.splits.items()))
+    elif alone and list(layout.splits) == ["train"]:
+        # What `datasets` calls the one split of files that name none.
+        split, names = "train", layout.splits["train"]
     else:
         told = "; ".join(f"{split} ({listed(files)})" for split, files in layout.splits.items())
         raise SourceUnavailable(
@@ -109,6 +119,9 @@ def _names_of(tree: Tree, layout: Layout, split: str, *, alone: bool) -> list[st
 
 
 def _is_local(source: str) -> bool:
-    if Path(source).expanduser().exists() or Path(source).is_symlink():
+    try:
+        if Path(source).expanduser().exists() or Path(source).is_symlink():
+            return True
+    except (OSError, ValueError, RuntimeError):  # too long for a path, or of a user who is not there
         return True
     return HUB_ID.match(source) is None or FILE_NAME.search(source) is not None

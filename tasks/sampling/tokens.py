@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tasks.sampling.errors import DatasetError
+from tasks.sampling.formats.kind import HEAD_BYTES, kind_of_bytes
 
 
 def tokenizer_file(tokenizer: str) -> Path:
@@ -35,10 +36,13 @@ def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
             "max_tokens needs the package tokenizers. Install it, or bound characters instead."
         ) from error
     path = tokenizer_file(tokenizer)
+    with path.open("rb") as stream:
+        if what := kind_of_bytes(stream.read(HEAD_BYTES), path.name):
+            raise DatasetError(f"{path} is {what}")
     try:
         model = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises Exception itself
-        raise DatasetError(f"{path} is no tokenizer: {error}. Name the model's tokenizer.json.") from error
+        raise DatasetError(f"{path} is no tokenizer. Name the model's tokenizer.json.") from error
 
     # A tokenizer.json remembers how it was last used: cut to a length, or padded to the longest of a batch.
     model.no_truncation()
@@ -49,7 +53,12 @@ def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
             [(message or {}).get("content") or "" for message in messages or []]
             for messages in frame["messages"].to_list()
         ]
-        encoded = model.encode_batch_fast([text for row in rows for text in row], add_special_tokens=False)
+        try:
+            encoded = model.encode_batch_fast([text for row in rows for text in row], add_special_tokens=False)
+        except Exception as error:  # as above
+            raise DatasetError(
+                f"{path} cannot encode the rows: {error}. Name the model's own tokenizer.json."
+            ) from error
         lengths = iter([len(encoding) for encoding in encoded])
         return pl.Series([sum(islice(lengths, len(row))) for row in rows], dtype=pl.Int64)
 

@@ -113,10 +113,11 @@ def unpublished(directory: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def publish(partial: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
+def publish(partial: Path, folder: Path, is_whole: Callable[[Path], bool]) -> bool:
     """Makes `partial` into `folder`, at once and for good.
 
-    When another process has published `folder` meanwhile, that one stays if it is whole: its content is the same.
+    Returns:
+        Whether it did. A `folder` that is there already and whole stays: its content is the same.
     """
     partial.chmod(0o755)
     _flush_folder(partial)
@@ -126,10 +127,11 @@ def publish(partial: Path, folder: Path, is_whole: Callable[[Path], bool]) -> No
         if not folder.is_dir():
             raise
         if is_whole(folder):
-            return
+            return False
         shutil.rmtree(folder)
         os.rename(partial, folder)
     _flush_folder(folder.parent)
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"{split}.jsonl").write_text("")
     state = run(tmp_path)
     assert state.is_failed()
-    assert "The sample of train_sft would be empty" in str(state.message)
+    assert "train_sft.jsonl is empty. Copy it again." in str(state.message)
 
 
 @pytest.mark.usefixtures("nothing_made")

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import lzma
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from tasks.sampling.conversations import BadRow
+from tasks.sampling.conversations import SHAREGPT_COLUMNS, BadRow
 from tasks.sampling.errors import Finding, UnreadableFile, excerpt
-from tasks.sampling.formats.kind import kind_of
+from tasks.sampling.formats.bounds import row_bytes
+from tasks.sampling.formats.compressed import CHUNK_BYTES, Stream, decompressed, require_kind
+from tasks.sampling.formats.kind import BYTE_ORDER_MARK
 from tasks.sampling.tree import DataFile
 
-CHUNK_BYTES = 4 << 20
-"""Read at once. A remote file is fetched in such pieces."""
-
-BYTES_A_CHARACTER = 12
-"""JSON writes a character in at most as many: a surrogate pair, escaped."""
-
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SPACE = b" \t\r\n"
 _IN_TEXT = re.compile(rb'["\\]')
 _OUTSIDE = re.compile(rb'["{}\[\],]')
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Row = dict[str, Any]
 
@@ -54,10 +44,8 @@ class _Text:
     number: int
     size: int
     text: bytes | None
-
-
-class _Stream(Protocol):
-    def read(self, size: int) -> bytes: ...
+    ended: bool = True
+    """Whether what ends a row follows: only of the last line of a file it may not."""
 
 
 class JsonReader:
@@ -71,15 +59,18 @@ class JsonReader:
         """
         self._file = file
         self._max_characters = max_characters
-        self._most_bytes = BYTES_A_CHARACTER * max_characters + (64 << 10)
+        self._most_bytes = row_bytes(max_characters)
         self.rows = 0
         self.columns: list[str] = []
-        for text in self._texts():
+        self.below: str | None = None
+        """Where the file is one object: the key below which it has an array of objects."""
+        require_kind(file)
+        last: _Text | None = None
+        for last in self._texts():
             self.rows += 1
-            if not self.columns and text.text is not None:
-                self.columns = _keys(text.text)
-        if self.rows and not self.columns:
-            self._refuse_other_kinds()
+            if not self.columns and last.text is not None:
+                self.columns, self.below = _keys(last.text)
+        self._require_json(last)
 
     def read(self, indices: np.ndarray) -> Iterator[JsonRow]:
         """The rows at `indices`, which rise."""
@@ -106,55 +97,45 @@ class JsonReader:
 
     def _texts(self) -> Iterator[_Text]:
         """The rows' texts. Blank lines are none."""
-        with self._opened() as stream:
+        with decompressed(self._file) as stream:
             head = stream.read(CHUNK_BYTES).removeprefix(BYTE_ORDER_MARK)
             if head.lstrip(SPACE).startswith(b"["):
                 yield from _elements(self._file.name, head.lstrip(SPACE), stream, self._most_bytes)
             else:
                 yield from _lines(head, stream, self._most_bytes)
 
-    @contextmanager
-    def _opened(self) -> Iterator[_Stream]:
-        suffix = "." + self._file.name.rsplit(".", 1)[-1]
-        try:
-            with self._file.open() as raw:
-                buffered = BufferedReader(raw, CHUNK_BYTES)
-                if suffix == ".xz":
-                    with lzma.open(buffered) as stream:
-                        yield cast(_Stream, stream)
-                elif suffix in COMPRESSIONS:
-                    with pa.CompressedInputStream(pa.PythonFile(buffered, mode="r"), COMPRESSIONS[suffix]) as stream:
-                        yield stream
-                else:
-                    yield buffered
-        except (pa.ArrowException, lzma.LZMAError, EOFError, OSError) as error:
-            what = kind_of(self._file)
+    def _require_json(self, last: _Text | None) -> None:
+        """Refuses a file that is no JSON as a whole: of which no row is, or which breaks off."""
+        name = self._file.name
+        if self.rows and not self.columns:
+            if self._is_one_object():
+                raise UnreadableFile(
+                    f"{name} is one JSON object over several lines. Write each row on a line of its own, or all of them as one "
+                    "array; where they are an array below a key, say so in the dataset card's `configs` (field: KEY)."
+                )
+            first = self._parsed(0, next(self._texts()))
+            fault = f"{first.finding.rule}: {first.finding.excerpt}" if first.finding else "has no key"
             raise UnreadableFile(
-                f"{self._file.name} is {what}"
-                if what
-                else f"{self._file.name} is damaged: {error}. Copy it again from its origin."
-            ) from error
-
-    def _refuse_other_kinds(self) -> None:
-        if what := kind_of(self._file):
-            raise UnreadableFile(f"{self._file.name} is {what}")
-        if self.rows > 1 and self._is_one_object():
+                f"{name} is not JSON, nor JSON Lines: none of its {self.rows} rows is an object, the first {fault}. Copy it again "
+                "from its origin, or write each row on a line of its own."
+            )
+        if last is not None and last.text is not None and not last.ended and not _is_json(last.text):
+            end = last.text[-60:].rstrip(bytes(1)) or last.text[-20:]
             raise UnreadableFile(
-                f"{self._file.name} is one JSON object over {self.rows} lines, not a row a line. Write each row on a line of "
-                "its own, or all of them as one array."
+                f"{name} breaks off in row {last.number}: {excerpt(end)}. Copy it again from its origin."
             )
 
     def _is_one_object(self) -> bool:
-        with self._opened() as stream:
+        with decompressed(self._file) as stream:
             head = stream.read(CHUNK_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip(SPACE)
         try:
             found, end = json.JSONDecoder().raw_decode(head.decode(errors="replace"))
         except (ValueError, RecursionError):
             return False
-        return isinstance(found, dict) and end > head.find(b"\n")
+        return isinstance(found, dict) and end > head.find(b"\n") > 0
 
 
-def _lines(head: bytes, stream: _Stream, most_bytes: int) -> Iterator[_Text]:
+def _lines(head: bytes, stream: Stream, most_bytes: int) -> Iterator[_Text]:
     """Lines that are not blank. Only a line feed ends a line: U+2028 is text."""
     number, size, pieces = 1, 0, list[bytes]()
     chunk = head
@@ -174,10 +155,10 @@ def _lines(head: bytes, stream: _Stream, most_bytes: int) -> Iterator[_Text]:
         chunk = stream.read(CHUNK_BYTES)
     text = b"".join(pieces)
     if size > most_bytes or text.strip():
-        yield _Text(number, size, text if size <= most_bytes else None)
+        yield _Text(number, size, text if size <= most_bytes else None, ended=False)
 
 
-def _elements(file: str, head: bytes, stream: _Stream, most_bytes: int) -> Iterator[_Text]:
+def _elements(file: str, head: bytes, stream: Stream, most_bytes: int) -> Iterator[_Text]:
     """The elements of one array, each found by its brackets: what is in a text does not count.
 
     Raises:
@@ -257,12 +238,26 @@ class _ArrayScanner:
         return text
 
 
-def _keys(text: bytes) -> list[str]:
+def _is_json(text: bytes) -> bool:
     try:
-        row = json.loads(text)
+        json.loads(text.decode())
     except (ValueError, RecursionError):
-        return []
-    return list(row) if isinstance(row, dict) else []
+        return False
+    return True
+
+
+def _keys(text: bytes) -> tuple[list[str], str | None]:
+    """Of a row that is an object, whatever else may be wrong with it; and of those the first that holds an array of objects."""
+    try:
+        row = json.loads(text.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return [], None
+    if not isinstance(row, dict):
+        return [], None
+    arrays = [key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    arrays = [key for key in arrays if key not in ("messages", "tools", *SHAREGPT_COLUMNS)]
+    # Without any key it has the one that is missed.
+    return list(row) or ["messages"], next(iter(arrays), None)
 
 
 def _row(line: bytes) -> Row:
@@ -271,12 +266,18 @@ def _row(line: bytes) -> Row:
     except UnicodeDecodeError as error:
         raise BadRow("is not UTF-8", line[max(0, error.start - 20) : error.end + 20]) from error
     try:
-        row = json.loads(text, object_pairs_hook=_object)
+        row = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BadRow("is not JSON", text) from error
+        at, fault = getattr(error, "pos", 0), getattr(error, "msg", "nested too deep").lower().removesuffix(" at")
+        rule = f"is not JSON at character {at + 1} ({'a byte order mark' if 'bom' in fault else fault})"
+        raise BadRow(rule, text[max(0, at - 30) : at + 50]) from error
     if not isinstance(row, dict):
         raise BadRow("is no JSON object", text)
     return row
+
+
+def _no_constant(name: str) -> Any:
+    raise BadRow(f"has {name}, which JSON has not", name)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Row:

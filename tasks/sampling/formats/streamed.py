@@ -1,6 +1,5 @@
 """Rows of every other format, as `datasets` streams them: CSV, Arrow, and JSON below a field."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,18 +10,20 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.sampling.errors import DatasetError, UnreadableFile
-from tasks.sampling.formats.kind import kind_of
+from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
+from tasks.sampling.formats.compressed import CHUNK_BYTES, decompressed, require_kind
+from tasks.sampling.formats.csv_text import require_even_rows
+from tasks.sampling.quiet import quiet_datasets
 from tasks.sampling.tree import DataFile
 
-COPY_BYTES = 4 << 20
-BATCH_ROWS = 64
-"""Rows that `datasets` makes into Python objects at once."""
+PYTHON_ROWS = 64
+"""Rows that are made into Python objects at once."""
 
 Row = dict[str, Any]
 
 
 class StreamedReader:
-    """One file, read from its beginning on each pass. A remote one is copied to this machine for as long as it is open."""
+    """One file, read from its beginning on each pass, of a copy that is there for as long as it is open."""
 
     def __init__(self, file: DataFile, reader: str, options: dict[str, Any]) -> None:
         """Counts the file's rows.
@@ -35,14 +36,15 @@ class StreamedReader:
             UnreadableFile: it is damaged, or something else.
         """
         self._file = file
-        if what := kind_of(file):
-            raise UnreadableFile(f"{file.name} is {what}")
+        require_kind(file)
         self._reader = reader
         self._options = {name: value for name, value in options.items() if value is not None}
         if reader == "csv" and ".tsv" in file.name:
             self._options.setdefault("sep", "\t")
         with ExitStack() as opened:
             self._path = self._local_copy(opened)
+            if reader == "csv" and self._options.keys() <= {"sep", "encoding", "chunksize"}:
+                require_even_rows(self._path, file.name, self._options)
             self.columns = self._header()
             self.rows = sum(len(batch) for batch in self._batches(columns=self.columns[:1]))
             self._opened = opened.pop_all()
@@ -64,23 +66,28 @@ class StreamedReader:
         self._opened.close()
 
     def _local_copy(self, opened: ExitStack) -> Path:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamed-")))
-        # `datasets` reads patterns in names: a link has none, and the ending by which it knows a compression.
-        path = folder / ("rows" + "".join(Path(self._file.name).suffixes[-2:]))
-        with self._file.open() as stream, path.open("wb") as copy:
-            local = getattr(stream, "name", None)
-            if not self._file.remote and isinstance(local, str | Path):
-                path.unlink()
-                path.symlink_to(Path(local).absolute())
-            else:
-                shutil.copyfileobj(stream, copy, COPY_BYTES)
+        """The file under a name without patterns, which `datasets` would follow; decompressed and on this machine."""
+        path = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamed-")), "rows")
+        lines = size = 0
+        with decompressed(self._file) as stream, path.open("wb") as copy:
+            while chunk := stream.read(CHUNK_BYTES):
+                lines, size = lines + chunk.count(b"\n"), size + len(chunk)
+                if self._reader == "csv" and b"\0" in chunk:
+                    raise UnreadableFile(
+                        f"{self._file.name} has zero bytes in its text, behind which a cell is lost. Write it again without."
+                    )
+                copy.write(chunk)
+        if self._reader == "csv":
+            # Rows that are parsed at once; `datasets` takes ten thousand, however long they are.
+            self._options["chunksize"] = max(1, min(BATCH_ROWS, BATCH_BYTES // 4 * lines // max(1, size)))
         return path
 
     def _header(self) -> list[str]:
         found = self._dataset(self._options)
-        columns = found.column_names
-        if columns is None:
-            columns = list(next(iter(found), {}))
+        try:
+            columns = found.column_names or list(next(iter(found), {}))
+        except Exception as error:  # `datasets` raises whatever its parts raise
+            raise self._unreadable(error) from error
         if self._reader == "csv" and columns:
             from datasets import Features, Value
 
@@ -94,19 +101,19 @@ class StreamedReader:
         if columns:
             found = found.select_columns(columns)
         try:
-            yield from found.with_format("arrow").iter(BATCH_ROWS)
+            with quiet_datasets():
+                yield from found.with_format("arrow").iter(PYTHON_ROWS)
         except DatasetError:
             raise
         except Exception as error:  # `datasets` raises whatever its parts raise
             raise self._unreadable(error) from error
 
     def _dataset(self, options: dict[str, Any]) -> Any:
-        import datasets
-
         try:
-            return datasets.load_dataset(
-                self._reader, data_files={"rows": str(self._path)}, split="rows", streaming=True, **options
-            )
+            with quiet_datasets() as datasets:
+                return datasets.load_dataset(
+                    self._reader, data_files={"rows": str(self._path)}, split="rows", streaming=True, **options
+                )
         except Exception as error:  # as above
             raise self._unreadable(error) from error
 

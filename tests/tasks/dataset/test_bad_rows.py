@@ -27,7 +27,7 @@ REFUSALS = {
     "messages_no_list": "messages is no list: 'hello'",
     "messages_null": "messages are missing: null",
     "no_object": "is no JSON object: '[\"hello\"]'",
-    "not_json": 'is not JSON: \'{"prompt": "hello 2.0", "messages": [{"content": "hel\'',
+    "not_json": ('is not JSON at character 50 (unterminated string starting): \'.0", "messages": [{"content": "hel\''),
     "not_utf8": 'is not UTF-8: \'{"content": "caf_ ol\\\\xe9", "role": "assistan\'',
     "prompt_differs": "prompt is not the first message: 'something else'",
     "role_absent": "a message's role is none of system, user, assistant, tool: 'user, null'",

@@ -140,8 +140,8 @@ def test_files_of_a_split_may_differ_in_their_columns(tmp_path: Path) -> None:
 
 def test_json_lines_nested_too_deep_are_refused(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [conversation(1)])
-    path.write_bytes(path.read_bytes() + b"[" * 100_000)
-    with pytest.raises(DatasetError, match=r"rows\.jsonl, row 2: is not JSON"):
+    path.write_bytes(path.read_bytes() + b"[" * 100_000 + b"\n")
+    with pytest.raises(DatasetError, match=r"rows\.jsonl, row 2: is not JSON at character 1 \(nested too deep\)"):
         sample(only_train(path), tmp_path / "out")
 
 
@@ -155,7 +155,10 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path
 
 def test_an_empty_file_has_no_rows_to_sample(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").touch()
-    with pytest.raises(DatasetError, match="The sample of train_sft would be empty: it has 0 rows"):
+    with pytest.raises(DatasetError, match=r"rows\.jsonl is empty\. Copy it again"):
+        sample(only_train(tmp_path / "rows.jsonl"), tmp_path / "out")
+    (tmp_path / "rows.jsonl").write_text("\n\n")
+    with pytest.raises(DatasetError, match=r"Split train_sft of .*rows\.jsonl has no row"):
         sample(only_train(tmp_path / "rows.jsonl"), tmp_path / "out")
 
 

@@ -1,0 +1,230 @@
+"""Rows of a Parquet file: only the row groups, and of them only the columns, that are asked for, in memory that is bounded.
+
+A text that stands in a file once and in a thousand rows is kept once: columns are read as dictionaries, rows are measured, and only
+as many as fit a batch are made into texts. What a single page would take is looked up before anything is decoded.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.sampling.errors import UnreadableFile
+from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS, row_bytes
+from tasks.sampling.formats.parquet_pages import PageTooLarge, largest_page
+from tasks.sampling.tree import DataFile
+
+READ_BYTES = 1 << 20
+REMOTE_READ_BYTES = 8 << 20
+"""Fetched at once of a remote row group that is too large to be fetched whole."""
+MOST_GROUP_BYTES = 64 << 20
+"""A smaller row group of a remote file is fetched in one piece."""
+MOST_PAGE_BYTES = 128 << 20
+"""A page is decompressed whole. Writers end one at about a megabyte, but look only every thousand values or so."""
+MOST_MESSAGES = 100_000
+"""Of a conversation, and on average of the rows of a group a hundredth: more is no conversation."""
+
+
+@dataclass
+class RawBatch:
+    """Some rows of the file, and what of those asked for is not among them."""
+
+    indices: np.ndarray
+    frame: pl.DataFrame
+    too_long: list[tuple[int, int]] = field(default_factory=list)
+    """Rows that were not decoded since their text is longer than a row may be: index, bytes."""
+
+
+class ParquetReader:
+    """One Parquet file, read by row groups and columns."""
+
+    def __init__(self, file: DataFile, max_characters: int) -> None:
+        """Opens the file.
+
+        Raises:
+            UnreadableFile: it is damaged, no Parquet file, or of columns that cannot be read.
+        """
+        self._source = file
+        self._most_bytes = row_bytes(max_characters)
+        with ExitStack() as opened:
+            self._stream = opened.enter_context(file.open())
+            with self._damage_explained():
+                self._meta = pq.read_metadata(self._stream)
+                arrow = self._meta.schema.to_arrow_schema()
+                if len(set(arrow.names)) < len(arrow.names):
+                    raise UnreadableFile(
+                        f"{file.name} has two columns of one name: {', '.join(arrow.names)}. Rename one."
+                    )
+                self._plain = {its.name: _plain(its.type) for its in arrow}
+                self.schema = pl.DataFrame(pl.from_arrow(pa.schema(list(self._plain.items())).empty_table())).schema
+            self._opened = opened.pop_all()
+        sizes = [self._meta.row_group(group).num_rows for group in range(self._meta.num_row_groups)]
+        if min(sizes, default=0) < 0 or sum(sizes) != self._meta.num_rows:
+            self.close()
+            raise UnreadableFile(
+                f"{file.name} is damaged: its row groups do not have the rows that it says. Copy it again."
+            )
+        self.rows: int = self._meta.num_rows
+        self._starts = np.cumsum([0, *sizes])
+
+    def read(self, indices: np.ndarray, columns: Sequence[str]) -> Iterator[RawBatch]:
+        """The rows at `indices`, which rise.
+
+        Raises:
+            UnreadableFile: a row group is damaged, or too large to be read.
+        """
+        groups = np.unique(np.searchsorted(self._starts, indices, side="right") - 1)
+        for group in groups.tolist():
+            start = int(self._starts[group])
+            for batch in self._record_batches(group, list(columns)):
+                first, end = np.searchsorted(indices, [start, start + len(batch)])
+                if first < end:
+                    yield from self._decoded(batch, start, indices[first:end])
+                start += len(batch)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._opened.close()
+
+    def _record_batches(self, group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The group's rows, texts as dictionaries."""
+        with self._damage_explained():
+            texts = self._require_bounded(group, columns)
+            size = sum(its.total_compressed_size for its in self._chunks(group, columns))
+            whole = self._source.remote and size <= MOST_GROUP_BYTES
+            file = pq.ParquetFile(
+                self._stream,
+                metadata=self._meta,
+                read_dictionary=texts,
+                pre_buffer=whole,
+                buffer_size=0 if whole else REMOTE_READ_BYTES if self._source.remote else READ_BYTES,
+            )
+            yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
+
+    def _chunks(self, group: int, columns: list[str]) -> list[pq.ColumnChunkMetaData]:
+        its = self._meta.row_group(group)
+        chunks = (its.column(place) for place in range(its.num_columns))
+        return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
+
+    def _require_bounded(self, group: int, columns: list[str]) -> list[str]:
+        """The paths of the group's texts. Refuses a group of which a part cannot be held in memory."""
+        rows = self._meta.row_group(group).num_rows
+        where = f"{self._source.name}, rows {int(self._starts[group]) + 1} to {int(self._starts[group + 1])}"
+        for chunk in self._chunks(group, columns):
+            if chunk.num_values > max(MOST_MESSAGES, MOST_MESSAGES // 100 * rows):
+                raise UnreadableFile(
+                    f"{where}, hold {chunk.num_values:,} values in {chunk.path_in_schema}, which are no conversations. Leave "
+                    "such rows out of the file."
+                )
+            if self._source.remote and chunk.total_uncompressed_size <= MOST_PAGE_BYTES:
+                continue
+            try:
+                largest_page(self._stream, chunk, self._source.size, MOST_PAGE_BYTES)
+            except PageTooLarge as error:
+                raise UnreadableFile(
+                    f"{where}, lie in a page of {error.size >> 20:,} MiB of {chunk.path_in_schema}; at most "
+                    f"{MOST_PAGE_BYTES >> 20} MiB are read at once. Leave rows that long out of the file, or write it with "
+                    "fewer rows a page (pyarrow: write_batch_size=16) or a row group (row_group_size)."
+                ) from None
+            except (ValueError, OSError) as error:
+                raise UnreadableFile(
+                    f"{where}, are damaged: {error} in {chunk.path_in_schema}. Copy the file again from its origin."
+                ) from error
+        return [chunk.path_in_schema for chunk in self._chunks(group, columns) if chunk.physical_type == "BYTE_ARRAY"]
+
+    def _decoded(self, batch: pa.RecordBatch, start: int, wanted: np.ndarray) -> Iterator[RawBatch]:
+        """The wanted rows of a batch, as many at a time as fit."""
+        with self._damage_explained():
+            if len(wanted) < len(batch):
+                batch = batch.take(pa.array(wanted - start))
+            sizes = np.array(sum(_bytes(column) for column in batch.columns), dtype=np.int64)
+        too_long = sizes > self._most_bytes
+        reported = [(int(wanted[place]), int(sizes[place])) for place in np.flatnonzero(too_long)]
+        if too_long.all():
+            yield RawBatch(
+                wanted[:0], pl.DataFrame(schema={name: self.schema[name] for name in batch.schema.names}), reported
+            )
+            return
+        kept, sizes = wanted[~too_long], sizes[~too_long]
+        with self._damage_explained():
+            batch = batch.filter(pa.array(~too_long)) if too_long.any() else batch
+        # Each piece but for its last row is within the bound.
+        place = np.concatenate([[0], np.cumsum(sizes)[:-1]]) // BATCH_BYTES
+        cuts = [0, *(np.flatnonzero(np.diff(place)) + 1).tolist(), len(kept)]
+        for first, end in pairwise(cuts):
+            with self._damage_explained():
+                plain = pa.schema([(name, self._plain[name]) for name in batch.schema.names])
+                # Not a slice: below one lie the values of all rows, and a cast makes texts of them all.
+                piece = batch if end - first == len(batch) else batch.take(pa.array(range(first, end)))
+                table = pa.Table.from_batches([piece]).cast(plain).combine_chunks()
+                # Parquet promises UTF-8 and Arrow believes it.
+                table.validate(full=True)
+                frame = pl.DataFrame(pl.from_arrow(table))
+            yield RawBatch(kept[first:end], frame, reported)
+            reported = []
+
+    @contextmanager
+    def _damage_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except UnreadableFile:
+            raise
+        except Exception as error:  # of a damaged file pyarrow raises whatever its parts raise
+            detail = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+            if "magic bytes" in detail:
+                detail = "it does not end with Parquet's magic bytes"
+            raise UnreadableFile(
+                f"{self._source.name} is damaged or no Parquet file: {detail}. Copy it again from its origin."
+            ) from error
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the same values without dictionaries, views or fixed sizes."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        return pa.list_(pa.field(kind.value_field.name, _plain(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(its.name, _plain(its.type)) for its in kind])
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return kind
+
+
+def _bytes(array: pa.Array) -> np.ndarray:
+    """About how many bytes each row's texts take once they are decoded."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        if len(array.dictionary) == 0:
+            return np.zeros(len(array), dtype=np.int64)
+        return np.asarray(_lengths(array.dictionary))[array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    if pa.types.is_struct(kind):
+        fields = [_bytes(array.field(place)) for place in range(kind.num_fields)]
+        return np.sum(fields, axis=0) if fields else np.zeros(len(array), dtype=np.int64)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        below = np.concatenate([[0], np.cumsum(_bytes(array.values))])
+        return np.diff(below[array.offsets.to_numpy()])
+    if pa.types.is_fixed_size_list(kind):
+        inner = _bytes(array.values[array.offset * kind.list_size : (array.offset + len(array)) * kind.list_size])
+        return inner.reshape(len(array), -1).sum(axis=1) if len(array) and kind.list_size else np.zeros(len(array))
+    if pa.types.is_map(kind):
+        below = np.concatenate([[0], np.cumsum(_bytes(array.keys) + _bytes(array.items))])
+        return np.diff(below[array.offsets.to_numpy()])
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    ):
+        return _lengths(array)
+    return np.full(len(array), 8, dtype=np.int64)
+
+
+def _lengths(texts: pa.Array) -> np.ndarray:
+    return np.asarray(pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
