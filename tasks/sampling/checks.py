@@ -12,13 +12,10 @@ from tasks.sampling.reading import Batch
 from tasks.sampling.sameness import Seen, fingerprints
 
 ROLES = ["system", "user", "assistant", "tool"]
-FOLLOWS = {
-    "system": [""],
-    "user": ["", "system", "assistant"],
-    "assistant": ["user", "tool"],
-    "tool": ["assistant", "tool"],
-}
-"""Who may speak before whom; nobody before the first."""
+TURNS = [
+    ">system", ">user", "system>user", "assistant>user", "user>assistant", "tool>assistant", "assistant>tool", "tool>tool",
+]  # fmt: skip
+"""Who may speak behind whom; behind nobody is the first."""
 
 TOKENS = "tokens"
 
@@ -96,14 +93,12 @@ class Checker:
 
 
 _content, _role, _row = pl.col("content"), pl.col("role"), pl.col("row")
-_before = pl.when(_row == _row.shift(1)).then(_role.shift(1)).otherwise(pl.lit(""))
+_turn = pl.when(_row == _row.shift(1)).then(_role.shift(1)).otherwise(pl.lit("")) + pl.lit(">") + _role
 
 _OF_A_MESSAGE = [
     _role.is_in(ROLES).fill_null(False).alias("known"),
     (_content.str.strip_chars() == "").fill_null(True).alias("blank"),
-    pl.any_horizontal((_role == role) & _before.is_in(before) for role, before in FOLLOWS.items())
-    .fill_null(False)
-    .alias("in_turn"),
+    _turn.is_in(TURNS).fill_null(False).alias("in_turn"),
     _content.str.len_chars().fill_null(0).alias("characters"),
 ]
 

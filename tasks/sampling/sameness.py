@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import xxhash
 
-RECENT_ROWS = 1 << 16
+RECENT_ROWS = 1 << 14
 NAMES = {"train": "training", "validation": "validation", "test": "test", "score": "scoring"}
 
 

@@ -136,7 +136,14 @@ class ParquetReader:
                 raise UnreadableFile(
                     f"{where}, are damaged: {error} in {chunk.path_in_schema}. Copy the file again from its origin."
                 ) from error
-        return [chunk.path_in_schema for chunk in self._chunks(group, columns) if chunk.physical_type == "BYTE_ARRAY"]
+        return [
+            chunk.path_in_schema
+            for chunk in self._chunks(group, columns)
+            # No value is longer than all that the chunk holds.
+            if chunk.physical_type == "BYTE_ARRAY"
+            and chunk.has_dictionary_page
+            and chunk.num_values * chunk.total_uncompressed_size > MOST_PAGE_BYTES
+        ]
 
     def _decoded(self, batch: pa.RecordBatch, start: int, wanted: np.ndarray) -> Iterator[RawBatch]:
         """The wanted rows of a batch, as many at a time as fit."""
@@ -203,7 +210,8 @@ def _bytes(array: pa.Array) -> np.ndarray:
     if pa.types.is_dictionary(kind):
         if len(array.dictionary) == 0:
             return np.zeros(len(array), dtype=np.int64)
-        return np.asarray(_lengths(array.dictionary))[array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+        places = array.indices.fill_null(0) if array.indices.null_count else array.indices
+        return _lengths(array.dictionary)[places.to_numpy()]
     if pa.types.is_struct(kind):
         fields = [_bytes(array.field(place)) for place in range(kind.num_fields)]
         return np.sum(fields, axis=0) if fields else np.zeros(len(array), dtype=np.int64)
@@ -227,4 +235,5 @@ def _bytes(array: pa.Array) -> np.ndarray:
 
 
 def _lengths(texts: pa.Array) -> np.ndarray:
-    return np.asarray(pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    lengths = pc.binary_length(texts)
+    return np.asarray((lengths.fill_null(0) if lengths.null_count else lengths).to_numpy(), dtype=np.int64)
