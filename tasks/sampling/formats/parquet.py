@@ -105,7 +105,9 @@ class ParquetReader:
                 pre_buffer=whole,
                 buffer_size=0 if whole else REMOTE_READ_BYTES if self._source.remote else READ_BYTES,
             )
-            yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
+            text = sum(its.total_uncompressed_size for its in self._chunks(group, columns))
+            rows = max(1, min(BATCH_ROWS, BATCH_BYTES * self._meta.row_group(group).num_rows // max(1, text)))
+            yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
 
     def _chunks(self, group: int, columns: list[str]) -> list[pq.ColumnChunkMetaData]:
         its = self._meta.row_group(group)

@@ -79,7 +79,7 @@ class StreamedReader:
                 copy.write(chunk)
         if self._reader == "csv":
             # Rows that are parsed at once; `datasets` takes ten thousand, however long they are.
-            self._options["chunksize"] = max(1, min(BATCH_ROWS, BATCH_BYTES // 4 * lines // max(1, size)))
+            self._options["chunksize"] = max(1, min(BATCH_ROWS, BATCH_BYTES * lines // max(1, size)))
         return path
 
     def _header(self) -> list[str]:

@@ -207,9 +207,11 @@ def test_a_sample_that_another_run_has_published_meanwhile_stays(tmp_path: Path)
 
 def test_progress_moves_to_the_end_of_every_split(tmp_path: Path) -> None:
     moves: list[tuple[str, int, int]] = []
-    source = write_parquet(tmp_path / "rows.parquet", conversations(1200))
+    source = write_parquet(
+        tmp_path / "rows.parquet", [conversation(number, text="word " * 5000) for number in range(400)]
+    )
     sample(only_train(source), tmp_path / "out", progress=lambda split, done, total: moves.append((split, done, total)))
-    assert moves[-1] == ("train_sft", 1200, 1200)
+    assert moves[-1] == ("train_sft", 400, 400)
     assert [done for _, done, _ in moves] == sorted({done for _, done, _ in moves})
     assert len(moves) > 1
 

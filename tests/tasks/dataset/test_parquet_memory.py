@@ -117,7 +117,7 @@ def test_rows_that_share_one_text_are_read_in_bounded_batches(file: Path) -> Non
     assert file.stat().st_size < 100_000
     told = read(file)
     assert (told["rows"], told["too_long"], told["refusal"]) == (500, 0, "")
-    assert told["most_bytes"] < 1.1 * BATCH_BYTES
+    assert told["most_bytes"] < BATCH_BYTES + 900_000 + 4_096  # a batch is full with the row that fills it
     assert told["peak"] < 400 * MIB
 
 
