@@ -108,7 +108,7 @@ def review_metrics(
 ) -> MetricReview:
     """Reads the job's loss and validation loss, compares them with `gate` and the champion among `model_name`'s versions."""
     tracking = Tracking(workspace, where.tracking_uri)
-    run_id = _measured_run(tracking, job)
+    run_id, metrics = _measured_run(tracking, job)
     loss = _history(tracking, run_id, LOSS, job.name, job.attempt)
     evaluations = _history(tracking, run_id, EVAL_LOSS, job.name, job.attempt)
     champion = find_champion(workspace, model_name, other_than_job=job.name)
@@ -120,7 +120,7 @@ def review_metrics(
         eval_loss=after,
         train_loss=loss[-1][1] if loss else None,
         steps=max((step for step, _ in [*loss, *evaluations]), default=0),
-        learnt=_learnt(tracking.run(run_id).metrics),
+        learnt=_learnt(metrics),
         champion=champion,
         accepted=not reasons,
         reasons=reasons,
@@ -234,12 +234,15 @@ def _loss_of(version: Model) -> float | None:
         return None
 
 
-def _measured_run(tracking: Tracking, job: FinishedJob) -> str:
-    """The pipeline's own run; where the component logged nothing there, the step that did."""
-    for run_id in (job.name, *(step.run_id for step in job.steps)):
-        if {LOSS, EVAL_LOSS} & tracking.run(run_id).metrics.keys():
-            return run_id
-    return job.name
+def _measured_run(tracking: Tracking, job: FinishedJob) -> tuple[str, dict[str, float]]:
+    """The pipeline's own run, or where the component logged nothing there, the step that did; and its last metrics."""
+    own = tracking.run(job.name).metrics
+    if not {LOSS, EVAL_LOSS} & own.keys():
+        for step in job.steps:
+            metrics = tracking.run(step.run_id).metrics
+            if {LOSS, EVAL_LOSS} & metrics.keys():
+                return step.run_id, metrics
+    return job.name, own
 
 
 def _history(tracking: Tracking, run_id: str, metric: str, job: str, attempt: int) -> list[tuple[int, float]]:

@@ -13,11 +13,16 @@ SHARD = re.compile(r"[-_.](?P<index>\d{5})-of-(?P<count>\d{5})([-_.][0-9a-f]{16}
 """How `push_to_hub` and `to_parquet` number the files of a split; uploads of before 2023 have a hash behind."""
 
 
+def without_compression(name: str) -> str:
+    """The name without the endings of compressions."""
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    return name
+
+
 def format_of(name: str) -> str | None:
     """`datasets`' reader for a file's ending, with CSV and TSV apart; None where there is none."""
-    base = name.lower()
-    for compression in COMPRESSIONS:
-        base = base.removesuffix(compression)
+    base = without_compression(name.lower())
     return {
         ".parquet": "parquet", ".geoparquet": "parquet", ".gpq": "parquet",
         ".jsonl": "json", ".ndjson": "json", ".json": "json",
@@ -116,9 +121,7 @@ def _family(name: str, split: str) -> str:
 
 def _stem(name: str) -> str:
     """The file's name without the endings of its format and compression."""
-    base = PurePosixPath(name).name
-    for compression in COMPRESSIONS:
-        base = base.removesuffix(compression)
+    base = without_compression(PurePosixPath(name).name)
     return base.rpartition(".")[0] or base
 
 

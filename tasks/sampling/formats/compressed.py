@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tasks.sampling.errors import UnreadableFile
 from tasks.sampling.formats.kind import HEAD_BYTES, RENAME, kind_of, kind_of_bytes
-from tasks.sampling.names import COMPRESSIONS
+from tasks.sampling.names import without_compression
 from tasks.sampling.tree import DataFile
 
 CHUNK_BYTES = 4 << 20
@@ -34,7 +34,7 @@ def require_kind(file: DataFile) -> None:
     """
     if what := kind_of(file):
         raise UnreadableFile(f"{file.name} is {what}")
-    inner = _inner_name(file)
+    inner = without_compression(file.name)
     if inner != file.name:
         with decompressed(file) as stream:
             head = stream.read(HEAD_BYTES)
@@ -66,8 +66,8 @@ def decompressed(file: DataFile) -> Iterator[Stream]:
         raise UnreadableFile(f"{file.name} is damaged: {error}. Copy it again from its origin.") from error
 
 
-def _inner_name(file: DataFile) -> str:
-    name = file.name
-    for compression in COMPRESSIONS:
-        name = name.removesuffix(compression)
-    return name
+def chunks(file: DataFile) -> Iterator[bytes]:
+    """The file's contents, a piece at a time. What goes wrong where they are put is not taken for damage of the file."""
+    with decompressed(file) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk

@@ -10,13 +10,19 @@ RENAME = "Give it the ending of what it is, or copy it again."
 UNPACK = "Unpack it, and give what is in it as the source."
 EXPORT = "Export its rows to Parquet or JSON Lines, and give those as the source."
 
+COMPRESSED = {
+    ".gz": ("gzip", b"\x1f\x8b"), ".zst": ("Zstandard", b"\x28\xb5\x2f\xfd"), ".bz2": ("bzip2", b"BZh"),
+    ".xz": ("xz", b"\xfd7zXZ"), ".lz4": ("LZ4", b"\x04\x22\x4d\x18"),
+}  # fmt: skip
+"""By the ending of a name, what a file is then and how it begins."""
+
 MAGIC: dict[bytes, tuple[str, tuple[str, ...]]] = {
     b"PAR1": (f"a Parquet file by its content. {RENAME}", (".parquet", ".geoparquet", ".gpq")),
     b"ARROW1": (f"an Arrow file by its content. {RENAME}", (".arrow",)),
-    b"\x1f\x8b": (f"gzip-compressed by its content. {RENAME}", (".gz",)),
-    b"\x28\xb5\x2f\xfd": (f"Zstandard-compressed by its content. {RENAME}", (".zst",)),
-    b"BZh": (f"bzip2-compressed by its content. {RENAME}", (".bz2",)),
-    b"\xfd7zXZ": (f"xz-compressed by its content. {RENAME}", (".xz",)),
+    **{
+        magic: (f"{codec}-compressed by its content. {RENAME}", (ending,))
+        for ending, (codec, magic) in COMPRESSED.items()
+    },
     b"PK\x03\x04": (f"a zip archive. {UNPACK}", ()),
     b"\x89HDF": (f"an HDF5 file. {EXPORT}", ()),
     b"SQLite format 3": (f"an SQLite database. {EXPORT}", ()),
@@ -25,12 +31,6 @@ MAGIC: dict[bytes, tuple[str, tuple[str, ...]]] = {
     b"%PDF": (f"a PDF document. {EXPORT}", ()),
 }
 """By a file's first bytes, what it is, and how its name may end then."""
-
-COMPRESSED = {
-    ".gz": ("gzip", b"\x1f\x8b"), ".zst": ("Zstandard", b"\x28\xb5\x2f\xfd"), ".bz2": ("bzip2", b"BZh"),
-    ".xz": ("xz", b"\xfd7zXZ"), ".lz4": ("LZ4", b"\x04\x22\x4d\x18"),
-}  # fmt: skip
-"""By the ending of a name, what a file is then and how it begins."""
 
 
 def kind_of(file: DataFile) -> str | None:

@@ -30,6 +30,10 @@ MOST_PAGE_BYTES = 128 << 20
 MOST_MESSAGES = 100_000
 """Of a conversation, and on average of the rows of a group a hundredth: more is no conversation."""
 
+DAMAGE = (pa.ArrowException, pl.exceptions.PolarsError, ValueError, LookupError, ArithmeticError, MemoryError, OSError)
+"""What a damaged file makes pyarrow and polars raise. What the place of a remote file raises (Azure's errors, ours of the hub) is
+none of it: it passes, to be tried again or told as it is."""
+
 
 @dataclass
 class RawBatch:
@@ -182,9 +186,7 @@ class ParquetReader:
     def _damage_explained(self) -> Iterator[None]:
         try:
             yield
-        except UnreadableFile:
-            raise
-        except Exception as error:  # of a damaged file pyarrow raises whatever its parts raise
+        except DAMAGE as error:
             detail = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
             if "magic bytes" in detail:
                 detail = "it does not end with Parquet's magic bytes"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tasks.sampling.errors import DatasetError, UnreadableFile
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
-from tasks.sampling.formats.compressed import CHUNK_BYTES, decompressed, require_kind
+from tasks.sampling.formats.compressed import chunks, require_kind
 from tasks.sampling.formats.csv_text import require_even_rows
 from tasks.sampling.quiet import quiet_datasets
 from tasks.sampling.tree import DataFile
@@ -69,8 +69,8 @@ class StreamedReader:
         """The file under a name without patterns, which `datasets` would follow; decompressed and on this machine."""
         path = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="streamed-")), "rows")
         lines = size = 0
-        with decompressed(self._file) as stream, path.open("wb") as copy:
-            while chunk := stream.read(CHUNK_BYTES):
+        with path.open("wb") as copy:
+            for chunk in chunks(self._file):
                 lines, size = lines + chunk.count(b"\n"), size + len(chunk)
                 if self._reader == "csv" and b"\0" in chunk:
                     raise UnreadableFile(

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from azure.core.exceptions import ServiceResponseError
 
-from tasks.sampling.errors import UnreadableFile
+from tasks.sampling.errors import SourceUnavailable, UnreadableFile
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
 from tasks.sampling.formats.parquet import ParquetReader
+from tasks.sampling.ranged import RangedFile
 from tasks.sampling.tree import DataFile
 from tests.emulated import ROOT
 
@@ -27,7 +29,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import tasks.sampling
-from tasks.sampling.errors import UnreadableFile
+from tasks.sampling.errors import SourceUnavailable, UnreadableFile
 from tests.tasks.dataset.test_parquet_memory import opened, peak
 told = {"rows": 0, "most_bytes": 0, "most_rows": 0, "too_long": 0, "refusal": ""}
 try:
@@ -46,7 +48,7 @@ FUZZ = """
 import random, sys
 from pathlib import Path
 import numpy as np
-from tasks.sampling.errors import UnreadableFile
+from tasks.sampling.errors import SourceUnavailable, UnreadableFile
 from tests.tasks.dataset.test_parquet_memory import opened, peak
 path, seed = Path(sys.argv[1]), random.Random(1)
 data = path.read_bytes()
@@ -222,6 +224,23 @@ def test_only_the_row_groups_and_columns_asked_for_are_read(columns: list[str], 
     wanted = sum(its.total_compressed_size for its in chunks if its.path_in_schema.split(".")[0] in columns)
     assert sum(reads) == wanted
     assert len(reads) == 1
+
+
+@pytest.mark.parametrize("error", [SourceUnavailable("The hub answered 503."), ServiceResponseError("no answer")])
+def test_a_place_that_does_not_answer_is_not_taken_for_a_damaged_file(error: Exception, file: Path) -> None:
+    write(file, pa.array([f"{number} " * 500 for number in range(400)]), row_group_size=100)
+    data, size = file.read_bytes(), file.stat().st_size
+    answers = True
+
+    def fetch(start: int, end: int) -> bytes:
+        if not answers:
+            raise error
+        return data[start:end]
+
+    reader = ParquetReader(DataFile(file.name, size, lambda: RangedFile(size, fetch), remote=True), 200_000)
+    answers = False
+    with pytest.raises(type(error), match=str(error)):
+        list(reader.read(np.arange(400), ["messages"]))
 
 
 def test_a_column_twice_is_refused(file: Path) -> None:
