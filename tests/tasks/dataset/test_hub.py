@@ -404,6 +404,8 @@ for name, commit, subset in json.load(sys.stdin):
 print(json.dumps(found))
 """
 """In a process of its own, since `datasets` learns of the hub's address when it is imported."""
+ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""The hub is this machine's, whatever the machine that tests may reach."""
 
 
 def test_of_the_hub_s_datasets_ours_takes_the_files_that_datasets_takes(hub: Hub, tmp_path: Path) -> None:
@@ -421,7 +423,7 @@ def test_of_the_hub_s_datasets_ours_takes_the_files_that_datasets_takes(hub: Hub
     theirs = subprocess.run(
         [sys.executable, "-c", DATASETS_FINDS],
         input=json.dumps(cases),
-        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+        env={**os.environ, **ONLINE, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"},
         capture_output=True,
         text=True,
         check=False,
