@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from tasks.sampling.errors import Finding, excerpt
+from tasks.sampling.messages import Messages
 from tasks.sampling.parameters import EndsWith
 from tasks.sampling.reading import Batch
 from tasks.sampling.sameness import Seen, fingerprints
@@ -16,6 +18,11 @@ TURNS = [
     ">system", ">user", "system>user", "assistant>user", "user>assistant", "tool>assistant", "assistant>tool", "tool>tool",
 ]  # fmt: skip
 """Who may speak behind whom; behind nobody is the first."""
+
+SYSTEM, USER = ROLES.index("system"), ROLES.index("user")
+UNKNOWN, NOBODY = len(ROLES), len(ROLES) + 1
+IN_TURN = np.array([[f"{before}>{role}" in TURNS for role in [*ROLES, None]] for before in [*ROLES, None, ""]])
+"""`TURNS` by the places of two roles."""
 
 TOKENS = "tokens"
 
@@ -66,8 +73,9 @@ class Checker:
             and for each bad row its first broken rule.
         """
         findings = [finding for _, finding in batch.unreadable]
-        frame = batch.frame.hstack(_conversations(batch.frame))
-        content = fingerprints(frame["messages"]) if batch.fingerprints is None else batch.fingerprints
+        messages = Messages.of(batch.frame["messages"])
+        frame = batch.frame.hstack(_conversations(messages))
+        content = fingerprints(messages) if batch.fingerprints is None else batch.fingerprints
         frame = frame.with_columns(pl.Series("fingerprint", content, pl.UInt64))
         if self._count_tokens is not None:
             frame = frame.with_columns(self._count_tokens(frame).alias(TOKENS))
@@ -92,40 +100,34 @@ class Checker:
         return _completed(frame), sorted(findings, key=lambda finding: finding.row)
 
 
-_content, _role, _row = pl.col("content"), pl.col("role"), pl.col("row")
-_turn = pl.when(_row == _row.shift(1)).then(_role.shift(1)).otherwise(pl.lit("")) + pl.lit(">") + _role
-
 _OF_A_MESSAGE = [
-    _role.is_in(ROLES).fill_null(False).alias("known"),
-    (_content.str.strip_chars() == "").fill_null(True).alias("blank"),
-    _turn.is_in(TURNS).fill_null(False).alias("in_turn"),
-    _content.str.len_chars().fill_null(0).alias("characters"),
-]
-
-_OF_A_CONVERSATION = [
-    pl.len().alias("turns"),
-    pl.col("known").all(),
-    pl.col("blank").any(),
-    pl.col("in_turn").all(),
-    _role.filter(_role != "system").first().alias("first_role"),
-    _role.last().alias("last_role"),
-    _content.filter(_role == "user").first().alias("first_asked"),
-    pl.col("characters").sum(),
+    pl.col("role").cast(pl.Enum(ROLES), strict=False).to_physical().fill_null(UNKNOWN),
+    (~pl.col("content").str.contains(r"\S")).fill_null(True).alias("blank"),
+    pl.col("content").str.len_chars().fill_null(0).cast(pl.Int64).alias("characters"),
 ]
 
 
-def _conversations(frame: pl.DataFrame) -> pl.DataFrame:
-    """What the messages of each row say together. A row without messages counts as one message of nulls."""
-    return (
-        frame.lazy()
-        .select(pl.int_range(pl.len()).alias("row"), "messages")
-        .explode("messages", empty_as_null=True, keep_nulls=True)
-        .unnest("messages")
-        .with_columns(_OF_A_MESSAGE)
-        .group_by("row", maintain_order=True)
-        .agg(_OF_A_CONVERSATION)
-        .drop("row")
-        .collect()
+def _conversations(messages: Messages) -> pl.DataFrame:
+    """What the messages of each row say together."""
+    roles, blank, characters = (its.to_numpy() for its in messages.frame.select(_OF_A_MESSAGE))
+    starts, ends = messages.cuts[:-1], messages.cuts[1:]
+    before = np.roll(roles, 1)
+    before[starts] = NOBODY
+    places = np.arange(len(roles))
+    first_of_talk, first_of_user = (
+        np.minimum.reduceat(np.where(its, places, len(places)), starts) for its in (roles != SYSTEM, roles == USER)
+    )
+    return pl.DataFrame(
+        {
+            "turns": ends - starts,
+            "known": np.logical_and.reduceat(roles != UNKNOWN, starts),
+            "blank": np.logical_or.reduceat(blank, starts),
+            "in_turn": np.logical_and.reduceat(IN_TURN[before, roles], starts),
+            "asks_first": np.append(roles, NOBODY)[first_of_talk] == USER,
+            "last_role": roles[ends - 1],
+            "first_asked": messages.frame["content"].extend_constant(None, 1).gather(first_of_user),
+            "characters": np.add.reduceat(characters, starts),
+        }
     )
 
 
@@ -145,12 +147,12 @@ def _rules(rules: Rules) -> list[Rule]:
         Rule("messages are missing", pl.col("messages").list.len() == 0, lambda row: row["messages"]),
         Rule(f"a message's role is none of {', '.join(ROLES)}", ~pl.col("known"), _roles),
         Rule("a message's content is blank", pl.col("blank"), _blank),
-        Rule("the first message is not the user's", pl.col("first_role") != "user", _roles),
+        Rule("the first message is not the user's", ~pl.col("asks_first"), _roles),
         Rule("the roles do not take turns", ~pl.col("in_turn"), _roles),
     ]
     if rules.ends_with != "any":
         text = f"the last message is not the {rules.ends_with}'s"
-        every.append(Rule(text, pl.col("last_role") != rules.ends_with, _roles))
+        every.append(Rule(text, pl.col("last_role") != ROLES.index(rules.ends_with), _roles))
     every += [
         Rule("prompt is not the first message", (prompt != pl.col("first_asked")) & prompt.is_not_null(), _prompt),
         Rule(

@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tasks.sampling.errors import SourceUnavailable
@@ -42,7 +43,7 @@ def datastore_tree(source: str, workspace: "AzureMLWorkspace | None") -> Tree:
         )
         for blob in blobs
     ]
-    return Tree(source, files, chosen=is_file)
+    return Tree(source, files, chosen=is_file, folder=PurePosixPath(path).name)
 
 
 def _location(source: str, client: "MLClient") -> tuple[str, str]:
@@ -87,7 +88,7 @@ def _blobs(source: str, container: "ContainerClient", path: str) -> list[Any]:
     from azure.core.exceptions import HttpResponseError
 
     try:
-        found = [blob for blob in container.list_blobs(name_starts_with=path) if blob.size]
+        found = list(container.list_blobs(name_starts_with=path, include=["metadata"]))
     except HttpResponseError as error:
         if error.status_code not in (401, 403, 404):
             raise
@@ -96,10 +97,21 @@ def _blobs(source: str, container: "ContainerClient", path: str) -> list[Any]:
             "identity has the role Storage Blob Data Reader."
         ) from error
     folder = path.rstrip("/") + "/" if path else ""
-    found = [blob for blob in found if blob.name == path or blob.name.startswith(folder)]
+    folders = {str(above) for blob in found for above in PurePosixPath(blob.name).parents}
+    found = [
+        blob
+        for blob in found
+        if (blob.name == path or blob.name.startswith(folder)) and not marks_a_folder(blob, folders)
+    ]
     if not found:
         raise SourceUnavailable(f"{source} holds no data: there is nothing at that path. Check it.")
     return found
+
+
+def marks_a_folder(blob: Any, folders: set[str]) -> bool:
+    """Whether it is one of the empty blobs by which accounts with hierarchical names, and tools, keep folders."""
+    marked = (blob.metadata or {}).get("hdi_isfolder") == "true"
+    return not blob.size and (marked or blob.name.endswith("/") or blob.name in folders)
 
 
 def _open(container: "ContainerClient", name: str, size: int, etag: str) -> RangedFile:

@@ -57,14 +57,15 @@ def layout_of(tree: Tree, subset: str | None, *, split: str | None = None) -> La
         names = [file.name for file in tree.files]
         return Layout("default", True, {}, {split: names})
     with tempfile.TemporaryDirectory(prefix="outline-") as folder, quiet_datasets() as datasets:
-        outline = Path(folder, "dataset")
+        # By a name that no file has: `datasets` takes a script of that name for the dataset's own.
+        outline = Path(folder, Path(folder).name)
         described = _draw(tree, outline)
         return _found(tree, outline, subset, described, datasets)
 
 
 def _draw(tree: Tree, outline: Path) -> bool:
     """Writes the outline; says whether a card in it names files."""
-    script = f"{PurePosixPath(tree.id.rstrip('/')).name}.py"
+    script = f"{tree.folder or PurePosixPath(tree.id.rstrip('/')).name}.py"
     if any(file.name == script for file in tree.files):
         raise SourceUnavailable(
             f"{tree.id} is read by a script of its own, {script}, which `datasets` does not run any more. Export its rows to "
@@ -161,7 +162,7 @@ def _paths(source: str, configs: object) -> Iterator[str]:
 def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datasets: Any) -> Layout:
     try:
         folder = _subset_folder(outline, subset) if not described else None
-        name = None if folder else _subset(tree.id, str(outline), subset, datasets)
+        name = None if folder else _subset(tree, str(outline), subset, datasets)
         builder = datasets.load_dataset_builder(
             str(outline), name=name, data_dir=folder, cache_dir=str(outline.parent / "cache")
         )
@@ -193,12 +194,18 @@ def _subset_folder(outline: Path, subset: str | None) -> str | None:
     return subset if (outline / subset).is_dir() and subset != "." and not subset.startswith("/") else None
 
 
-def _subset(source: str, outline: str, subset: str | None, datasets: Any) -> str | None:
+def _subset(tree: Tree, outline: str, subset: str | None, datasets: Any) -> str | None:
     names = datasets.get_dataset_config_names(outline)
-    told = f"{source} has {len(names)} subsets: {listed(names)}"
+    told = f"{tree.id} has {len(names)} subsets: {listed(names)}"
     if subset is not None and subset not in names:
         if names == ["default"]:
-            raise SourceUnavailable(f"{source} has no subset {subset}: it has none. Leave subset empty.")
+            folders = {file.name.partition("/")[0] for file in tree.files if "/" in file.name and format_of(file.name)}
+            if folders:
+                raise SourceUnavailable(
+                    f"{tree.id} has no subset {subset}, and no folder of that name. Name one of its folders, "
+                    f"{listed(sorted(folders))}, or leave subset empty."
+                )
+            raise SourceUnavailable(f"{tree.id} has no subset {subset}: it has none. Leave subset empty.")
         raise SourceUnavailable(f"{told}; there is none called {subset}. Name one of them in subset.")
     if subset is None and len(names) > 1:
         default = datasets.get_dataset_default_config_name(outline)

@@ -1,30 +1,37 @@
 """When two conversations are the same: their roles and texts in order are, whatever their ids."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import xxhash
 
+from tasks.sampling.messages import Messages
+
 RECENT_ROWS = 1 << 14
 NAMES = {"train": "training", "validation": "validation", "test": "test", "score": "scoring"}
 
 
-def fingerprints(messages: pl.Series) -> np.ndarray:
+_ROLE, _CONTENT = pl.col("role").fill_null(""), pl.col("content").fill_null("")
+_SAID = pl.concat_str(_ROLE, pl.lit(":"), _CONTENT.str.len_bytes().cast(pl.String), pl.lit(":"), _CONTENT).cast(
+    pl.Binary
+)
+
+
+def fingerprints(messages: Messages) -> np.ndarray:
     """64 bits that stand for each conversation, the same on every machine and version.
 
     XXH3 (https://xxhash.com) of the UTF-8 bytes of `role:length:text` of its messages one after the other, `length` being the
     text's in bytes. Of two million different conversations two agree by chance once in ten million samples.
-
-    Args:
-        messages: lists of `conversations.MESSAGE`.
     """
-    content, role = pl.element().struct.field("content").fill_null(""), pl.element().struct.field("role").fill_null("")
-    said = pl.concat_str(role, pl.lit(":"), content.str.len_bytes().cast(pl.String), pl.lit(":"), content)
-    texts = messages.to_frame("messages").select(
-        pl.col("messages").list.eval(said).list.join("").fill_null("").cast(pl.Binary)
-    )["messages"]
-    return np.fromiter((xxhash.xxh3_64_intdigest(text) for text in texts), dtype=np.uint64, count=len(texts))
+    # One below the other they are one stretch of bytes, and a conversation is a part of it.
+    laid = messages.frame.select(_SAID).to_series().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = laid.buffers()
+    cuts = np.frombuffer(offsets, dtype=np.int64, count=len(laid) + 1, offset=8 * laid.offset)
+    text = memoryview(data or b"")
+    digests = (xxhash.xxh3_64_intdigest(text[first:end]) for first, end in pairwise(cuts[messages.cuts].tolist()))
+    return np.fromiter(digests, dtype=np.uint64, count=len(messages.cuts) - 1)
 
 
 def fingerprint_of(text: str) -> int:

@@ -217,6 +217,8 @@ def _kinds(extras: str) -> set[str]:
 def _key(source: Source, params: DatasetSampling, revision: str) -> str:
     chosen = params.model_dump(mode="json", exclude={"hub_token_block", "revision"})
     document = {"source": source.id, "revision": revision, "parameters": chosen, "writer": WRITER}
+    # A card is not among the files that a revision may stand for, and says how they are read.
+    document["reader_options"] = {name: str(value) for name, value in source.reader_options.items()}
     if params.tokenizer is not None:
         document["tokenizer"] = file_sha256(tokenizer_file(params.tokenizer))
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

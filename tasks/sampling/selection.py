@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from tasks.sampling.messages import Messages
 from tasks.sampling.reading import Batch, SplitReader
 from tasks.sampling.sameness import fingerprint_of, fingerprints, ranks
 from tasks.sampling.staging import Staging
@@ -81,7 +82,7 @@ def _put_aside(
     found = np.zeros(rows, dtype=np.uint64)
     bound = np.uint64(min(2**64 - 1, int(lowest_share * 2**64)))
     for batch in reader.read(np.arange(rows)):
-        content = fingerprints(batch.frame["messages"])
+        content = fingerprints(Messages.of(batch.frame["messages"]))
         found[batch.indices] = its = ranks(content, seed, FOR_SAMPLE)
         unreadable = []
         for index, finding in batch.unreadable:

@@ -32,6 +32,9 @@ class Tree:
     chosen: bool = False
     """Whether a person named each file (one file, or a glob), so that their names need not say to which split they belong."""
 
+    folder: str = ""
+    """What the folder is called that holds them, where the id does not say so."""
+
     def revision(self, splits: Mapping[str, Iterable[DataFile]]) -> str | None:
         """What stands for the bytes of these files; None where nothing does."""
         if self.commit is not None:

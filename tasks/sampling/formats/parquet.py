@@ -1,13 +1,15 @@
 """Rows of a Parquet file: only the row groups, and of them only the columns, that are asked for, in memory that is bounded.
 
-A text that stands in a file once and in a thousand rows is kept once: columns are read as dictionaries, rows are measured, and only
-as many as fit a batch are made into texts. What a single page would take is looked up before anything is decoded.
+What a page would take, and how much text a dictionary could make of itself, is looked up before anything is decoded. A text that
+stands in a file once and in a thousand rows is kept once: such columns are read as dictionaries, rows are measured, and only as
+many as fit a batch are made into texts.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 import polars as pl
@@ -16,8 +18,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.sampling.errors import UnreadableFile
-from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS, row_bytes
-from tasks.sampling.formats.parquet_pages import PageTooLarge, largest_page
+from tasks.sampling.formats.bounds import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    DICTIONARY_BYTES,
+    PAGE_BYTES,
+    REPEATED_BYTES,
+    TEXT_BYTES,
+    row_bytes,
+)
+from tasks.sampling.formats.parquet_pages import Pages, PageTooLarge, dictionary_bytes, pages_of
 from tasks.sampling.tree import DataFile
 
 READ_BYTES = 1 << 20
@@ -25,8 +35,8 @@ REMOTE_READ_BYTES = 8 << 20
 """Fetched at once of a remote row group that is too large to be fetched whole."""
 MOST_GROUP_BYTES = 64 << 20
 """A smaller row group of a remote file is fetched in one piece."""
-MOST_PAGE_BYTES = 128 << 20
-"""A page is decompressed whole. Writers end one at about a megabyte, but look only every thousand values or so."""
+MOST_UNSEEN_BYTES = 128 << 20
+"""Text of a remote column chunk whose pages are not looked at before they are read."""
 MOST_MESSAGES = 100_000
 """Of a conversation, and on average of the rows of a group a hundredth: more is no conversation."""
 
@@ -97,20 +107,19 @@ class ParquetReader:
         self._opened.close()
 
     def _record_batches(self, group: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """The group's rows, texts as dictionaries."""
+        """The group's rows; texts that repeat as dictionaries."""
         with self._damage_explained():
-            texts = self._require_bounded(group, columns)
-            size = sum(its.total_compressed_size for its in self._chunks(group, columns))
-            whole = self._source.remote and size <= MOST_GROUP_BYTES
+            chunks = self._chunks(group, columns)
+            repeating, parts = self._parts(group, chunks)
+            whole = self._source.remote and sum(its.total_compressed_size for its in chunks) <= MOST_GROUP_BYTES
             file = pq.ParquetFile(
                 self._stream,
                 metadata=self._meta,
-                read_dictionary=texts,
+                read_dictionary=repeating,
                 pre_buffer=whole,
                 buffer_size=0 if whole else REMOTE_READ_BYTES if self._source.remote else READ_BYTES,
             )
-            text = sum(its.total_uncompressed_size for its in self._chunks(group, columns))
-            rows = max(1, min(BATCH_ROWS, BATCH_BYTES * self._meta.row_group(group).num_rows // max(1, text)))
+            rows = min(BATCH_ROWS, ceil(self._meta.row_group(group).num_rows / parts)) or 1
             yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
 
     def _chunks(self, group: int, columns: list[str]) -> list[pq.ColumnChunkMetaData]:
@@ -118,38 +127,62 @@ class ParquetReader:
         chunks = (its.column(place) for place in range(its.num_columns))
         return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
 
-    def _require_bounded(self, group: int, columns: list[str]) -> list[str]:
-        """The paths of the group's texts. Refuses a group of which a part cannot be held in memory."""
+    def _parts(self, group: int, chunks: list[pq.ColumnChunkMetaData]) -> tuple[list[str], int]:
+        """How the group is read in memory that is bounded: the paths of the columns that are kept as dictionaries, and in how many
+        batches.
+
+        Raises:
+            UnreadableFile: a part of the group cannot be held in memory.
+        """
         rows = self._meta.row_group(group).num_rows
         where = f"{self._source.name}, rows {int(self._starts[group]) + 1} to {int(self._starts[group + 1])}"
-        for chunk in self._chunks(group, columns):
+        repeating, dictionaries, parts = [], 0, 1
+        for chunk in chunks:
+            path = chunk.path_in_schema
             if chunk.num_values > max(MOST_MESSAGES, MOST_MESSAGES // 100 * rows):
                 raise UnreadableFile(
-                    f"{where}, hold {chunk.num_values:,} values in {chunk.path_in_schema}, which are no conversations. Leave "
-                    "such rows out of the file."
+                    f"{where}, hold {chunk.num_values:,} values in {path}, which are no conversations. Leave such rows out of the "
+                    "file."
                 )
-            if self._source.remote and chunk.total_uncompressed_size <= MOST_PAGE_BYTES:
-                continue
             try:
-                largest_page(self._stream, chunk, self._source.size, MOST_PAGE_BYTES)
+                pages = self._pages(chunk)
             except PageTooLarge as error:
                 raise UnreadableFile(
-                    f"{where}, lie in a page of {error.size >> 20:,} MiB of {chunk.path_in_schema}; at most "
-                    f"{MOST_PAGE_BYTES >> 20} MiB are read at once. Leave rows that long out of the file, or write it with "
-                    "fewer rows a page (pyarrow: write_batch_size=16) or a row group (row_group_size)."
+                    f"{where}, lie in a page of {error.size >> 20:,} MiB of {path}; at most {PAGE_BYTES >> 20} MiB are read at "
+                    "once. Leave rows that long out of the file, or write it with fewer rows a page (pyarrow: "
+                    "write_batch_size=16) or a row group (row_group_size)."
                 ) from None
-            except (ValueError, OSError) as error:
+            except DAMAGE as error:
                 raise UnreadableFile(
-                    f"{where}, are damaged: {error} in {chunk.path_in_schema}. Copy the file again from its origin."
+                    f"{where}, are damaged: {_first_line(error)} in {path}. Copy the file again from its origin."
                 ) from error
-        return [
-            chunk.path_in_schema
-            for chunk in self._chunks(group, columns)
-            # No value is longer than all that the chunk holds.
-            if chunk.physical_type == "BYTE_ARRAY"
-            and chunk.has_dictionary_page
-            and chunk.num_values * chunk.total_uncompressed_size > MOST_PAGE_BYTES
-        ]
+            if chunk.physical_type != "BYTE_ARRAY":
+                continue
+            if pages.longest > TEXT_BYTES:
+                raise UnreadableFile(
+                    f"{where}, have a text of {pages.longest >> 20:,} MiB in {path}; at most {TEXT_BYTES >> 20} MiB are read. "
+                    "Leave rows that long out of the file."
+                )
+            if pages.by_dictionary <= REPEATED_BYTES:
+                continue
+            if pages.dictionary <= DICTIONARY_BYTES:
+                repeating.append(path)
+                dictionaries += pages.dictionary
+            else:
+                parts = max(parts, ceil(pages.by_dictionary / REPEATED_BYTES))
+        # Each batch brings its dictionaries anew, so the rest of it may be as much.
+        text = sum(chunk.total_uncompressed_size for chunk in chunks) - dictionaries
+        return repeating, max(parts, ceil(text / max(BATCH_BYTES, dictionaries)))
+
+    def _pages(self, chunk: pq.ColumnChunkMetaData) -> Pages:
+        """Of a remote file not every page's header is read, each of which would be a request, where little can be wrong."""
+        size = chunk.total_uncompressed_size
+        if self._source.remote and size <= MOST_UNSEEN_BYTES:
+            large = size > DICTIONARY_BYTES and chunk.has_dictionary_page
+            if not large or dictionary_bytes(self._stream, chunk, self._source.size) <= DICTIONARY_BYTES:
+                # No text is longer than all that the chunk holds.
+                return Pages(0, 0, chunk.num_values * size if chunk.has_dictionary_page else 0)
+        return pages_of(self._stream, chunk, self._source.size)
 
     def _decoded(self, batch: pa.RecordBatch, start: int, wanted: np.ndarray) -> Iterator[RawBatch]:
         """The wanted rows of a batch, as many at a time as fit."""
@@ -187,12 +220,16 @@ class ParquetReader:
         try:
             yield
         except DAMAGE as error:
-            detail = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+            detail = _first_line(error)
             if "magic bytes" in detail:
                 detail = "it does not end with Parquet's magic bytes"
             raise UnreadableFile(
                 f"{self._source.name} is damaged or no Parquet file: {detail}. Copy it again from its origin."
             ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

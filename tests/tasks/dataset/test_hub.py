@@ -404,7 +404,12 @@ for name, commit, subset in json.load(sys.stdin):
 print(json.dumps(found))
 """
 """In a process of its own, since `datasets` learns of the hub's address when it is imported."""
-ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+ONLINE = {
+    "HF_HUB_OFFLINE": "0",
+    "HF_DATASETS_OFFLINE": "0",
+    "TRANSFORMERS_OFFLINE": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 """The hub is this machine's, whatever the machine that tests may reach."""
 
 

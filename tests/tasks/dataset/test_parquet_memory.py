@@ -71,6 +71,22 @@ print("refused", refused, peak())
 """
 
 
+SAMPLED = """
+import sys
+from pathlib import Path
+from tasks.sampling.errors import DatasetError
+from tasks.sampling.sample import sample
+from tests.tasks.dataset.test_parquet_memory import peak
+from tests.tasks.dataset.made import only_train
+path = Path(sys.argv[1])
+try:
+    sample(only_train(path), path.parent / "out")
+except DatasetError as error:
+    print(str(error).splitlines()[0])
+print(peak())
+"""
+
+
 def opened(path: Path, max_characters: int = 200_000) -> ParquetReader:
     """A reader of a file on this machine."""
     size = path.stat().st_size
@@ -128,11 +144,38 @@ def test_many_rows_are_read_some_at_a_time(file: Path) -> None:
     assert read(file)["most_rows"] == BATCH_ROWS
 
 
-def test_rows_that_share_fifty_megabytes_are_told_and_not_decoded(file: Path) -> None:
-    write(file, pa.array(["x" * LONG] * 20))
+@pytest.mark.parametrize("texts", [["x"] * 20, [chr(ord("a") + number) for number in range(20)]], ids=["one", "twenty"])
+@pytest.mark.parametrize(
+    "options", [{}, {"use_dictionary": False, "write_batch_size": 1}, {"row_group_size": 1}], ids=str
+)
+def test_texts_of_fifty_megabytes_are_refused_within_the_bound(
+    texts: list[str], options: dict[str, Any], file: Path
+) -> None:
+    write(file, pa.array([text * LONG for text in texts]), **options)
+    [refusal, most] = in_a_process(SAMPLED, file)
+    assert re.match(r"rows\.parquet, rows 1 to (1|20), (have a text|lie in a page) of (47|9\d\d) MiB ", refusal), (
+        refusal
+    )
+    assert "Leave rows that long out of the file" in refusal
+    assert int(most) < 300 * MIB
+
+
+def test_a_whole_sample_of_rows_that_share_one_text_stays_within_the_bound(file: Path) -> None:
+    # An export that pastes one document into every row.
+    write(file, pa.array(["word " * 180_000] * 500))
+    [told, most] = in_a_process(SAMPLED, file)
+    assert told.startswith("500 rows break a rule.")
+    assert int(most) < 400 * MIB
+
+
+@pytest.mark.parametrize("compression", ["snappy", "lz4"])
+def test_a_dictionary_may_hold_texts_that_no_row_uses(compression: str, file: Path) -> None:
+    shared = pa.array(["w" * 900_000, *(f"unused {number}" for number in range(1000))])
+    write(file, pa.DictionaryArray.from_arrays(np.zeros(500, dtype=np.int32), shared), compression=compression)
     told = read(file)
-    assert (told["rows"], told["too_long"], told["refusal"]) == (0, 20, "")
-    assert told["peak"] < 400 * MIB
+    assert (told["rows"], told["refusal"]) == (500, "")
+    assert told["most_bytes"] < BATCH_BYTES + 900_000 + 4_096
+    assert told["peak"] < 300 * MIB
 
 
 def test_a_page_of_a_gigabyte_is_refused_before_it_is_read(file: Path) -> None:
