@@ -1,4 +1,4 @@
-"""Writes a system model as the folder that a registry model version is: an MLmodel file, and weights or a recipe."""
+"""Writes a system model as the folder that a registry model version is: an MLmodel file, and weights, or recipe and tokenizer."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ import yaml
 
 from emulator.components.foundation.catalog import system_model
 from emulator.components.foundation.gguf_package import GgufPackage, ModelUnavailable
-from emulator.components.foundation.stand_in import Recipe
+from emulator.components.foundation.stand_in import Recipe, byte_pairs
 
-WEIGHTS = "data/model"
+WEIGHTS, TOKENIZER = "data/model", "data/tokenizer"
 
 __all__ = ["ModelUnavailable", "write_mlmodel", "write_model_folder"]
 
@@ -35,6 +35,13 @@ def write_model_folder(name: str, destination: Path) -> Path:
             link.symlink_to(file)
         case Recipe() as recipe:
             (weights / "stand_in.json").write_text(json.dumps(recipe.to_document(), indent=2), "utf-8")
+            tokenizer = destination / TOKENIZER
+            if not tokenizer.exists():  # a client may be reading it
+                tokenizer.mkdir()
+                (tokenizer / "tokenizer_config.json").write_text(
+                    json.dumps({"model_max_length": recipe.context}), "utf-8"
+                )
+                (tokenizer / "tokenizer.json").write_text(byte_pairs(recipe).to_str(), "utf-8")
     write_mlmodel(destination, model.name, model.id, license=model.license, stand_in=model.stand_in_note)
     return destination
 
