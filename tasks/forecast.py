@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 120.0
 COUNTED_BYTES, BATCH_BYTES = 64 << 20, 1 << 20
-"""Of a split's file, its first rows: 64 MiB of text take 7 s on two cores. And how much of it is decoded at once."""
+"""Of a split's file, its first rows: 64 MiB take 7 to 14 s on two cores. And how much of it is decoded at once."""
 MOST_BYTES = 64 << 20
 """Of a tokenizer.json; the largest in use have a third of that."""
 LONGEST = 10_000_000
@@ -162,10 +162,10 @@ def _made_or_why_not(
     tokenizer: str | None,
     tags: Mapping[str, str],
 ) -> Forecast:
-    from tasks.sampling.tokens import text_counter, tokenizer_file
-
     kept = None if tokenizer else _kept(model, data)
     try:
+        from tasks.sampling.tokens import text_counter, tokenizer_file
+
         if tags.get("data_sha256") != data.sha256:
             raise _NoForecast("the job was made from another sample")
         if kept and not kept.is_file():

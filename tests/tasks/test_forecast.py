@@ -114,6 +114,7 @@ def imported(emulator: Emulator, workspace: AzureMLWorkspace, folder: Path, **fi
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
     for name, content in {"config": "{}", "tokenizer_config": "{}", **files}.items():
+        (folder / f"{name}.json").parent.mkdir(exist_ok=True)
         (folder / f"{name}.json").write_text(content)
     command_line("import-model", str(folder), "--name", folder.name, "--state", str(emulator.state))
     return find_foundation_model.fn(workspace, ModelChoice(name=folder.name))
@@ -123,14 +124,14 @@ def test_the_registry_s_tokenizer_is_fetched_once_and_without_the_weights(
     emulator: Emulator, told: Told, foundation: FoundationModel
 ) -> None:
     emulator.ask("DELETE", "/calls")
-    first = told.of(foundation, max_seq_length="20")
+    first = told.of(foundation, max_seq_length="16")
     made = emulator.ask("GET", "/calls")
     blobs = [call["path"].split("/")[-1] for call in made if ".blob." in call["host"] and "?comp=" not in call["path"]]
     assert blobs == ["tokenizer_config.json", "tokenizer.json"]
     assert (first.splits["train"].rows, first.splits["train"].rows_with_answer) == (3, 2)
-    assert first.limit == 20
+    assert first.limit == 16
     emulator.ask("DELETE", "/calls")
-    assert told.of(foundation, max_seq_length="20") == first
+    assert told.of(foundation, max_seq_length="16") == first
     assert emulator.ask("GET", "/calls") == []
     assert [path.name for path in sorted(told.kept.glob("*/*"))] == ["tokenizer.json", "tokenizer_config.json"]
 
@@ -139,13 +140,16 @@ def test_without_max_seq_length_the_limit_is_the_model_s_own(
     emulator: Emulator, workspace: AzureMLWorkspace, told: Told, foundation: FoundationModel, tmp_path: Path
 ) -> None:
     assert told.of(foundation, max_seq_length="-1").limit == 4096
-    model = imported(emulator, workspace, tmp_path / "no-limit", tokenizer=json.dumps(WORDS))
+    files = {"a/tokenizer": "{}", "tokenizer": json.dumps(WORDS)}
+    model = imported(emulator, workspace, tmp_path / "no-limit", **files)
     unknown = told.of(model, max_seq_length="-1")
     assert unknown.limit is None
     assert unknown.sentence("train").startswith("3 rows have 15 tokens of answers; how many can be learnt is not known")
 
 
-def test_the_tokenizer_that_the_person_names_wins(told: Told, foundation: FoundationModel, tmp_path: Path) -> None:
+def test_the_tokenizer_that_the_person_names_wins_and_rows_that_are_not_learnt_are_warned_of(
+    told: Told, foundation: FoundationModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(WORDS))
     its = told.of(foundation, tmp_path)
     assert its.splits["train"].model_dump() == {
@@ -156,14 +160,20 @@ def test_the_tokenizer_that_the_person_names_wins(told: Told, foundation: Founda
         "tokens of answers"
     )
     assert not told.kept.exists()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    told.of(foundation, tmp_path, max_seq_length="50")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 def test_a_model_without_a_tokenizer_has_no_forecast(
     emulator: Emulator, workspace: AzureMLWorkspace, told: Told, tmp_path: Path
 ) -> None:
-    its = told.of(imported(emulator, workspace, tmp_path / "no-tokenizer"))
+    model = imported(emulator, workspace, tmp_path / "no-tokenizer")
+    its = told.of(model)
     assert its.why_none.startswith(f"{NONE}no-tokenizer version 1 has no tokenizer.json in the registry.")
     assert its.splits == {}
+    untold = told.of(model.model_copy(update={"files": ""}))
+    assert "the registry does not tell where the files of no-tokenizer version 1 are" in untold.why_none
 
 
 def test_a_damaged_tokenizer_is_told_and_not_kept(
