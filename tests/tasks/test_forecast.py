@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from blocks import AzureMLWorkspace
@@ -53,6 +53,7 @@ MESSAGE = st.fixed_dictionaries(
 )
 
 
+@example(rows=[row(3, 1)], limit=3)
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.lists(MESSAGE, min_size=1, max_size=6), max_size=8), limit=st.none() | st.integers(1, 20))
 def test_what_is_counted_is_what_lies_before_the_cut(
