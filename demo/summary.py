@@ -34,7 +34,7 @@ def _facts(result: FlowResult) -> Table:
     data, review = result.dataset, result.review
     table.add_row("base model", f"{result.base_model.name} {result.base_model.version}")
     held_out = f", {data.validation.rows} held out" if data.validation else ""
-    trained = review.learnt["train"].used if "train" in review.learnt else data.train.rows
+    trained = str(review.learnt["train"].used) if "train" in review.learnt else f"an unknown part of {data.train.rows}"
     table.add_row("trained on", f"{trained} conversations{held_out}; sha256 {data.sha256[:16]}")
     table.add_row("job", f"{result.job.name} on {result.compute.cluster} ({result.compute.size})")
     if review.eval_loss is not None and review.eval_loss_before is not None:

@@ -100,7 +100,7 @@ class Azure:
                 Service.DATAPLANE: DataPlane(MlflowRoute(tracking, tokens, installation), data),
                 Service.BLOB: BlobService(installation, tokens, containers, self.store),
                 Service.SCORING: FrontDoor(installation, tokens, fleet, endpoints.find, self.deployments.find),
-                Service.REGISTRY: AzureRouter(registry.routes(catalog, tokens)),
+                Service.REGISTRY: AzureRouter(registry.routes(installation, catalog, containers, tokens)),
             },
             self.faults,
             reset,

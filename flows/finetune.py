@@ -145,7 +145,9 @@ def finetune(
         tuned_name = registration.name or model_name(foundation.name, data.source)
 
         while True:
-            job = clock.run(submit_pipeline, block, names, foundation, cluster, data, training, pipeline)
+            job = clock.run(
+                submit_pipeline, block, names, foundation, cluster, data, training, pipeline, dataset.tokenizer
+            )
             # It costs nothing without a deployment, and is there when the model is.
             endpoint_made = (
                 clock.start(create_endpoint, block, names, deployment, teardown, tuned_name)

@@ -73,7 +73,10 @@ class FlowResult(BaseModel):
         facts = {
             "Base model": base,
             "Data": f"`{self.dataset.source}`",
-            "Sampled": f"{self.dataset.train.rows} rows to train on; SHA-256 `{self.dataset.sha256[:16]}`",
+            "Sampled": f"{self.dataset.train.rows} rows of {self.dataset.train.split}; SHA-256 `{self.dataset.sha256[:16]}`",
+            "Forecast": self.job.forecast.sentence("train")
+            if "train" in self.job.forecast.splits
+            else self.job.forecast.why_none or "there is none",
             "Trained on": self.review.learnt["train"].sentence()
             if "train" in self.review.learnt
             else "the component does not tell",

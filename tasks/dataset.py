@@ -94,7 +94,9 @@ def _hub_token(block: str | None) -> str | None:
 
 def _publish(sampled: SampledDataset) -> None:
     """The first rows and the histograms, for people to look at in Prefect's UI."""
-    publish_table("dataset-rows", f"First training rows of {sampled.source}", _first_rows(sampled.train.path))
+    publish_table(
+        "dataset-rows", f"First rows of {sampled.train.split} of {sampled.source}", _first_rows(sampled.train.path)
+    )
     publish_markdown("dataset", f"Sample of {sampled.source}", _summary(sampled))
 
 
@@ -119,7 +121,7 @@ def _shortened(message: dict[str, Any]) -> str:
 
 def _summary(sampled: SampledDataset) -> str:
     files = markdown_table(
-        ("used to", "split", "rows", "of", "dropped", "bytes", "SHA-256"),
+        ("used to", "split", "rows sampled", "of", "dropped", "bytes", "SHA-256"),
         [
             (purpose, its.split, its.rows, its.source_rows, its.dropped, its.bytes, f"`{its.sha256[:16]}`")
             for purpose, its in sampled.splits().items()
@@ -134,6 +136,7 @@ def _summary(sampled: SampledDataset) -> str:
     parts = [
         markdown_table(("Sample", "written earlier" if sampled.reused else "written by this run"), what.items()),
         files,
+        "How many of the rows can be learnt, the page *What can be learnt* tells once model and sequence length are known.",
         markdown_table(
             ("split", "read from", "bytes"),
             [

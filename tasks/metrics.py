@@ -15,6 +15,7 @@ from blocks import AzureMLWorkspace
 from tasks.artifacts import line_chart, markdown_table, publish_markdown
 from tasks.credentials import WhereAndWho
 from tasks.errors import lists_as_missing
+from tasks.forecast import LEARNT_FROM, Forecast
 from tasks.form import Group, at
 from tasks.naming import predecessor
 from tasks.stage import run_logger, stage
@@ -136,11 +137,11 @@ def review_metrics(
     chart = line_chart(
         {name: line for name, line in (("training loss", loss), ("validation loss", evaluations)) if line}
     )
-    publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{_page(review)}")
+    publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{_page(review, job.forecast)}")
     return review
 
 
-def _page(review: MetricReview) -> str:
+def _page(review: MetricReview, forecast: Forecast) -> str:
     """What was measured against what there was, and the verdict in words."""
     champion, after = review.champion, review.eval_loss
     rows = {
@@ -157,14 +158,35 @@ def _page(review: MetricReview) -> str:
         "The gate is open: the model goes on." if review.accepted else "The gate is closed: " + " ".join(review.reasons)
     )
     table = markdown_table(("Loss in nats a token", ""), rows.items())
-    learnt = markdown_table(
-        ("Learnt from", "rows used", "left out", "too long", "cut off", "tokens", "with loss"),
-        [
-            (split, its.used, its.left_out, its.too_long, its.truncated, its.tokens, its.tokens_with_loss)
-            for split, its in review.learnt.items()
-        ],
-    )
-    return "\n\n".join([table, *([learnt] if review.learnt else []), *filter(None, compared), f"**{verdict}**"])
+    learnt = _forecast_and_learnt(forecast, review.learnt)
+    return "\n\n".join([table, *filter(None, (*learnt, *compared)), f"**{verdict}**"])
+
+
+def _forecast_and_learnt(forecast: Forecast, learnt: dict[str, LearntRows]) -> list[str]:
+    """What could be learnt at most, beside what the trainer says that it used; nothing where neither is known."""
+    rows = []
+    for split in LEARNT_FROM:
+        told, used = forecast.splits.get(split), learnt.get(split)
+        if told is None and used is None:
+            continue
+        limited = told if forecast.limit is not None else None
+        rows.append(
+            (
+                split,
+                told.sampled if told else used.used + used.left_out if used else "",
+                f"{limited.rows_with_answer} of {limited.looked_at}" if limited else "unknown",
+                *((used.used, used.left_out, used.too_long, used.truncated) if used else ("unknown",) * 4),
+                f"{told.answer_tokens:,}" if told else "unknown",
+                f"{limited.answer_tokens_within:,}" if limited else "unknown",
+                *((f"{used.tokens_with_loss:,}", f"{used.tokens:,}") if used else ("unknown",) * 2),
+            )
+        )
+    header = (
+        "Learnt from", "rows sampled", "can be learnt, at most", "used by the trainer", "left out", "too long", "cut off",
+        "tokens of answers", "can be learnt, at most", "with loss", "of the tokens used",
+    )  # fmt: skip
+    untold = "" if learnt else "The component does not tell what it used. The forecast is an upper bound."
+    return [markdown_table(header, rows), untold, forecast.why_none] if rows else [forecast.why_none]
 
 
 def _learnt(metrics: dict[str, float]) -> dict[str, LearntRows]:

@@ -56,6 +56,8 @@ class FoundationModel(BaseModel):
     id: str
     name: str
     version: str
+    files: str = ""
+    """The address of the folder of blobs that it is; empty if the registry does not tell it."""
     finetune_allow_list: list[str] | None
     inference_allow_list: list[str] | None
     finetune_minimum: MinimumSpec | None
@@ -106,6 +108,7 @@ def describe(model: Model) -> FoundationModel:
         id=str(model.id),
         name=str(model.name),
         version=str(model.version),
+        files=str(getattr(model, "path", None) or ""),
         finetune_allow_list=_names(facts.get("finetunecomputeallowlist")),
         inference_allow_list=_names(facts.get("inferencecomputeallowlist")),
         finetune_minimum=MinimumSpec.parse(facts.get("finetuneminskuspec")),

@@ -18,6 +18,7 @@ from tasks.artifacts import publish_table
 from tasks.compute import ValidatedCompute
 from tasks.dataset import SampledDataset
 from tasks.errors import Refused, lists_as_missing
+from tasks.forecast import Forecast, forecast_learning
 from tasks.form import RESOURCE_NAME, Group, at
 from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url, take_over
 from tasks.models import FoundationModel
@@ -110,6 +111,8 @@ class SubmittedJob(BaseModel):
     """What the job was made from: base model, component, data. Written at submission, so true of an adopted job too."""
     parameters: list[MergedParameter]
     """What was passed on, and why; empty for an adopted job."""
+    forecast: Forecast = Forecast()
+    """What it can learn at most."""
 
 
 @stage
@@ -121,8 +124,10 @@ def submit_pipeline(
     data: SampledDataset,
     training: TrainingParameters,
     choice: PipelineChoice,
+    tokenizer: str | None = None,
 ) -> SubmittedJob:
-    """Finds the run's job or submits it.
+    """Finds the run's job or submits it, after it has told what can be learnt: by `tokenizer`, a tokenizer.json or its
+    folder, else by the model's own.
 
     Raises:
         Refused: a parameter is not one the component takes, or there is no such component.
@@ -135,7 +140,9 @@ def submit_pipeline(
         found = attempts(workspace, names)
     if found and word(found[-1].status) not in ENDED_BADLY:
         run_logger().info("Job %s is there already (%s): taking it over.", found[-1].name, word(found[-1].status))
-        return _describe(take_over(workspace, found[-1], names), len(found), adopted=True, parameters=[])
+        job = take_over(workspace, found[-1], names)
+        forecast = forecast_learning(workspace, model, data, tokenizer, job.tags or {})
+        return _describe(job, len(found), adopted=True, parameters=[], forecast=forecast)
     if len(found) >= choice.max_attempts:
         raise JobFailed(
             f"Job {found[-1].name} ended as {word(found[-1].status)}, and the run may submit no more than {choice.max_attempts} "
@@ -150,23 +157,26 @@ def submit_pipeline(
         if not row.passed:
             run_logger().warning("Parameter %s of the model is left out: %s.", row.name, row.note)
     values = {row.name: row.value for row in parameters if row.passed}
-    assets = register_data_assets(workspace.client(), data)
-    checkpoints = _checkpoints(names, component, values, model, compute, data)
-    job = _build(component, declared, values, model, compute, data, assets, checkpoints)
-    job.name = names.job(len(found) + 1)
-    job.tags = names.tags(
+    tags = names.tags(
         base_model=model.id,
         component=str(component.id),
         data_source=data.source,
         data_revision=data.revision,
         data_sha256=data.sha256,
+        max_seq_length=str(values.get("max_seq_length", -1)),
     )
+    forecast = forecast_learning(workspace, model, data, tokenizer, tags)
+    assets = register_data_assets(workspace.client(), data)
+    checkpoints = _checkpoints(names, component, values, model, compute, data)
+    job = _build(component, declared, values, model, compute, data, assets, checkpoints)
+    job.name = names.job(len(found) + 1)
+    job.tags = tags
     experiment = choice.experiment or f"chat_completion_{model.name}"
     submitted = workspace.client().jobs.create_or_update(job, experiment_name=experiment)
     # Azure's answer leaves them out, and the SDK has put the commit into them.
     submitted.properties = {**job.properties, **(submitted.properties or {})}
     run_logger().info("Submitted job %s (%s): %s", submitted.name, submitted.display_name, studio_url(submitted))
-    return _describe(submitted, len(found) + 1, adopted=False, parameters=parameters)
+    return _describe(submitted, len(found) + 1, adopted=False, parameters=parameters, forecast=forecast)
 
 
 def _component(workspace: AzureMLWorkspace, choice: PipelineChoice) -> Component:
@@ -258,7 +268,9 @@ def _build(
     return job
 
 
-def _describe(job: Job, attempt: int, *, adopted: bool, parameters: list[MergedParameter]) -> SubmittedJob:
+def _describe(
+    job: Job, attempt: int, *, adopted: bool, parameters: list[MergedParameter], forecast: Forecast
+) -> SubmittedJob:
     properties = job.properties or {}
     commit = properties.get("mlflow.source.git.commit") or properties.get("azureml.git.commit")
     return SubmittedJob(
@@ -270,4 +282,5 @@ def _describe(job: Job, attempt: int, *, adopted: bool, parameters: list[MergedP
         studio_url=studio_url(job),
         tags={**(job.tags or {}), **({"git_commit": commit} if commit else {})},
         parameters=parameters,
+        forecast=forecast,
     )

@@ -17,6 +17,7 @@ from blocks import AzureMLWorkspace
 from tasks.credentials import WhereAndWho
 from tasks.errors import AzureFailure, Fault, Kind, read
 from tasks.failures import explain
+from tasks.forecast import Forecast
 from tasks.jobs import COMPLETED, ENDED, JobStuck
 from tasks.pace import Pace
 from tasks.pipeline import PipelineChoice, SubmittedJob
@@ -44,6 +45,8 @@ class FinishedJob(BaseModel):
     metrics: dict[str, float]
     tags: dict[str, str]
     studio_url: str
+    forecast: Forecast = Forecast()
+    """What it could learn at most, as told before it was submitted."""
 
 
 @stage
@@ -94,6 +97,7 @@ def wait_for_pipeline(
         metrics=watch.metrics,
         tags=job.tags,
         studio_url=job.studio_url,
+        forecast=job.forecast,
     )
 
 

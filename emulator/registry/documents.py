@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from emulator.installation import Installation
 from emulator.registry.catalog import NAME, RegistryModel
+from emulator.registry.files import address
 
 CREATED = "2026-01-01T00:00:00.0000000+00:00"
 SYSTEM = {
@@ -24,7 +26,7 @@ def component_id(name: str, version: str) -> str:
     return f"azureml://registries/{NAME}/components/{name}/versions/{version}"
 
 
-def model_document(model: RegistryModel) -> dict[str, Any]:
+def model_document(model: RegistryModel, installation: Installation) -> dict[str, Any]:
     """A model version. `name` is the model's name here, unlike in a workspace."""
     return {
         "id": model.id,
@@ -38,7 +40,7 @@ def model_document(model: RegistryModel) -> dict[str, Any]:
             "isAnonymous": False,
             "flavors": {"hftransformersv2": {"data": {}}, "python_function": {"data": {}}},
             "modelType": "mlflow_model",
-            "modelUri": f"{model.id}/contents",
+            "modelUri": address(installation, model.id),
             "originAssetId": None,
         },
         "systemData": SYSTEM,

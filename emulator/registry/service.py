@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,14 @@ from emulator import errors
 from emulator.arm.asset_routes import page, query
 from emulator.arm.assets import in_view
 from emulator.arm.gate import authenticate
+from emulator.blob.containers import Containers
+from emulator.components.foundation import ModelUnavailable
 from emulator.http import reply
 from emulator.identity.tokens import ARM, AZURE_ML, Tokens
 from emulator.installation import Installation
 from emulator.registry.catalog import NAME, Catalog
 from emulator.registry.documents import component_document, model_document
+from emulator.registry.files import data_reference
 from emulator.store import Document
 
 BASE = (
@@ -57,12 +61,12 @@ def discovery(installation: Installation, name: str) -> dict[str, Any]:
     }
 
 
-def routes(catalog: Catalog, tokens: Tokens) -> list[Route]:
-    """Models and components of the registry; read only, as the system registry is for its users."""
+def routes(installation: Installation, catalog: Catalog, containers: Containers, tokens: Tokens) -> list[Route]:
+    """Models, their files and components of the registry; read only, as the system registry is for its users."""
 
     def models(name: str) -> list[Document]:
         found = [m for m in catalog.models() if m.name.lower() == name.lower()]
-        return [model_document(m) for m in found]
+        return [model_document(m, installation) for m in found]
 
     def components(name: str) -> list[Document]:
         return [component_document(c) for c in catalog.components() if c["name"].lower() == name.lower()]
@@ -98,7 +102,20 @@ def routes(catalog: Catalog, tokens: Tokens) -> list[Route]:
 
         return endpoint
 
+    async def files(request: Request) -> Response:
+        _admit(request, tokens)
+        name, version = request.path_params["name"], request.path_params["version"]
+        model = catalog.model(name, version)
+        if model is None:
+            raise errors.asset_not_found("Model", name, version)
+        try:
+            folder = await asyncio.to_thread(catalog.model_folder, name, version)
+        except ModelUnavailable as problem:
+            raise errors.bad_request(str(problem)) from None
+        return reply(await asyncio.to_thread(data_reference, installation, containers, model.id, folder))
+
     return [
+        Route(BASE + "/datarefs/{name}/versions/{version}", files, methods=["POST"]),
         Route(BASE + "/models", names(lambda: [m.name for m in catalog.models()], "models")),
         Route(BASE + "/models/{name}/versions", listed(models)),
         Route(BASE + "/models/{name}/versions/{version}", one(models, "Model")),

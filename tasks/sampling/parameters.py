@@ -231,7 +231,10 @@ class DatasetSampling(Group):
     tokenizer: str | None = Field(
         None,
         title="Tokenizer",
-        description="The model's tokenizer.json, or a folder that holds it. Needed to bound tokens.",
+        description=(
+            "The model's tokenizer.json, or a folder that holds it. Needed to bound tokens, and to forecast what can be learnt "
+            "where the registry's model has none."
+        ),
         json_schema_extra=at(24),
     )
 

@@ -1,6 +1,6 @@
 """Counts tokens with the model's own tokenizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -27,13 +27,31 @@ def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
     """Counts the tokens of each row's messages, without those that a chat template adds.
 
     Raises:
+        DatasetError: as `text_counter`.
+    """
+    lengths = text_counter(tokenizer)
+
+    def count(frame: pl.DataFrame) -> pl.Series:
+        rows = [
+            [(message or {}).get("content") or "" for message in messages or []]
+            for messages in frame["messages"].to_list()
+        ]
+        return pl.Series([sum(row) for row in lengths(rows)], dtype=pl.Int64)
+
+    return count
+
+
+def text_counter(tokenizer: str) -> Callable[[Sequence[Sequence[str]]], list[list[int]]]:
+    """Counts the tokens of each text of each row, as it is.
+
+    Raises:
         DatasetError: `tokenizer` is no tokenizer.json and holds none, or the package `tokenizers` is not installed.
     """
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise DatasetError(
-            "max_tokens needs the package tokenizers. Install it, or bound characters instead."
+            "Tokens are counted by the package tokenizers. Install it, or bound characters instead."
         ) from error
     path = tokenizer_file(tokenizer)
     with path.open("rb") as stream:
@@ -48,11 +66,7 @@ def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
     model.no_truncation()
     model.no_padding()
 
-    def count(frame: pl.DataFrame) -> pl.Series:
-        rows = [
-            [(message or {}).get("content") or "" for message in messages or []]
-            for messages in frame["messages"].to_list()
-        ]
+    def count(rows: Sequence[Sequence[str]]) -> list[list[int]]:
         try:
             encoded = model.encode_batch_fast([text for row in rows for text in row], add_special_tokens=False)
         except Exception as error:  # as above
@@ -60,6 +74,6 @@ def token_counter(tokenizer: str) -> Callable[[pl.DataFrame], pl.Series]:
                 f"{path} cannot encode the rows: {error}. Name the model's own tokenizer.json."
             ) from error
         lengths = iter([len(encoding) for encoding in encoded])
-        return pl.Series([sum(islice(lengths, len(row))) for row in rows], dtype=pl.Int64)
+        return [list(islice(lengths, len(row))) for row in rows]
 
     return count

@@ -19,8 +19,8 @@ FOLDERS = ("tasks", "flows", "blocks", "deployments")
 HOLE = "…"
 # Functions that make the sentence which somebody else raises.
 MAKERS = ("sentence", "failure", "failed", "explain", "remedy", "refusal", "unusable", "closed")
-# Sentences that are no errors: what a run has cost, what it learnt from.
-SUMMARIES = {("tasks/cost.py", "sentence"), ("tasks/metrics.py", "sentence")}
+# Sentences that are no errors: what a run has cost, what it learnt from and could have.
+SUMMARIES = {("tasks/cost.py", "sentence"), ("tasks/metrics.py", "sentence"), ("tasks/forecast.py", "sentence")}
 # What a message is given to, beside exceptions: a rule that rows must keep.
 RULES = ("Rule",)
 SHORTEST = 12  # characters by which a sentence can be told from others

@@ -60,6 +60,28 @@ def test_a_model_folder_is_imported_and_seen_at_once(emulator: Emulator, registr
     assert saved["name"] == "my-model"
 
 
+def test_a_models_files_are_downloaded_from_a_container_of_its_own(
+    emulator: Emulator, registry: Any, tmp_path: Path
+) -> None:
+    from azure.ai.ml._utils._registry_utils import get_storage_details_for_registry_assets
+
+    model = registry.models.get("Phi-3-mini-4k-instruct", label="latest")
+    registry.models.download(model.name, model.version, tmp_path)
+    found = {str(path.relative_to(tmp_path / model.name)) for path in tmp_path.rglob("*.*")}
+    assert found == {
+        f"mlflow_model_folder/data/{name}.json"
+        for name in ("model/stand_in", "tokenizer/tokenizer", "tokenizer/tokenizer_config")
+    }
+    assert (tmp_path / model.name / "mlflow_model_folder" / "MLmodel").is_file()
+    other = registry.models.get("SmolLM2-135M-Instruct", label="latest")
+    assert model.path.rpartition("/")[0] != other.path.rpartition("/")[0]
+    models = registry.models
+    with pytest.raises(HttpResponseError, match="no-such-model:1 not found"):
+        get_storage_details_for_registry_assets(
+            models._registry_service_client, "models", "no-such-model", "1", models._resource_group_name, "azureml", ""
+        )
+
+
 @pytest.mark.parametrize("name", ["my-model", "../escape"])
 def test_a_folder_that_is_no_model_is_refused(emulator: Emulator, tmp_path: Path, name: str) -> None:
     refused = command_line("import-model", str(tmp_path), "--name", name, "--state", str(emulator.state), check=False)

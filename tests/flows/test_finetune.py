@@ -1,5 +1,6 @@
 """The whole flow, with the real SDK, on the emulator: a tiny model is really trained, registered, served and asked."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune
 from flows.outcome import FlowResult
 from flows.reap import reap
+from tasks.forecast import Forecast
 from tasks.naming import RunNames
 from tasks.teardown import release
+from tests.flows.conftest import write_conversations
 
 
 def parameters(conversations: Path, **more: Any) -> dict[str, Any]:
@@ -40,6 +44,16 @@ def running_jobs(workspace: AzureMLWorkspace) -> list[str]:
 
 def endpoints(workspace: AzureMLWorkspace) -> list[str]:
     return [str(endpoint.name) for endpoint in workspace.client().online_endpoints.list()]
+
+
+@pytest.fixture(scope="module")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As everybody's, and one more to train on, whose question is longer than the model takes."""
+    folder = write_conversations(tmp_path_factory.mktemp("long") / "conversations")
+    messages = [{"role": "user", "content": "Why? " * 600}, {"role": "assistant", "content": "So."}]
+    with (folder / "train_sft.jsonl").open("a") as file:
+        file.write(json.dumps({"prompt": messages[0]["content"], "messages": messages, "prompt_id": "long"}) + "\n")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +113,28 @@ def test_the_run_shows_its_work(result: FlowResult) -> None:
     assert {"parameters", "dataset", "pipeline-steps", "metrics", "model-card", "smoke-score", "summary"} <= shown
 
 
+def page_of(key: str) -> str:
+    """The latest page of that name."""
+    with get_client(sync_client=True) as client:
+        pages = client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)
+    return str(next(page.data for page in pages if page.key == key))
+
+
+def test_the_forecast_bounds_what_the_trainer_used_and_stands_beside_it(result: FlowResult) -> None:
+    its, used = result.job.forecast, result.review.learnt
+    assert its.limit == 512
+    for split, told in its.splits.items():
+        assert told.sampled == told.rows == used[split].used + used[split].left_out
+        assert told.rows >= told.rows_with_answer >= used[split].used > 0
+    assert sum(told.rows - told.rows_with_answer for told in its.splits.values()) == 1
+    told, row = its.splits["train"], used["train"]
+    assert f"* **train**: {its.sentence('train')}." in page_of("forecast")
+    assert (
+        f"| train | {told.sampled} | {told.rows_with_answer} of {told.rows} rows | {row.used} | {row.left_out} | {row.too_long} |"
+    ) in page_of("metrics")
+    assert its.sentence("train") in page_of("summary") and "to train on" not in page_of("summary")
+
+
 def test_a_new_run_takes_over_a_job_by_its_key_and_a_closed_gate_ends_it(
     workspace: AzureMLWorkspace, conversations: Path, result: FlowResult
 ) -> None:
@@ -108,6 +144,7 @@ def test_a_new_run_takes_over_a_job_by_its_key_and_a_closed_gate_ends_it(
     assert state.name == "Rejected"
     rejected = state.result()
     assert rejected.job.name == result.job.name
+    assert rejected.job.forecast == result.job.forecast != Forecast()
     assert rejected.model is None
     assert rejected.smoke is None
     assert len(list(workspace.client().models.list(name=result.model.name))) == before  # type: ignore[union-attr]

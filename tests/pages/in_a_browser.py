@@ -24,8 +24,9 @@ ARTIFACTS: dict[str, list[str]] = {
     "dataset-sampling": ["All splits are sampled", "Progress: 100%"],
     "parameters": ["learning_rate", "0.001", "explicit", "default"],
     "pipeline-steps": ["Completed", "Progress: 100%"],
+    "forecast": ["train", "can be learnt", "tokens of answers"],
     "steps": ["chat_completion_finetune", "ft_nlp_model_converter", "Completed"],
-    "metrics": ["Validation loss before training", "Of the model registered last", "The gate is open"],
+    "metrics": ["Validation loss before training", "Of the model registered last", "The gate is open", "used by the trainer"],
     "model-card": ["Base model", "Phi-3-mini-4k-instruct", "chat_completion_pipeline", "Data SHA-256", "Flow run", "Git commit"],
     "smoke-score": ["User: What is", "Model ("],
 }  # fmt: skip

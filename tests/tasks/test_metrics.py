@@ -1,8 +1,9 @@
-"""The gate."""
+"""The gate, and what the page tells of the rows."""
 
 import pytest
 
-from tasks.metrics import Champion, MetricGate, why_closed
+from tasks.forecast import Forecast, Learnable
+from tasks.metrics import Champion, LearntRows, MetricGate, MetricReview, _page, why_closed
 
 CHAMPION = Champion(version="3", eval_loss=1.0)
 
@@ -39,3 +40,43 @@ def test_a_diverged_model_is_always_rejected() -> None:
 
 def test_a_gate_with_a_bound_needs_a_measurement() -> None:
     assert why_closed(MetricGate(max_eval_loss=1.0), None, None, None)
+
+
+REVIEW = MetricReview(
+    eval_loss_before=None, eval_loss=None, train_loss=None, steps=1, champion=None, accepted=True, reasons=[]
+)
+LEARNABLE = Learnable(sampled=90, rows=90, rows_with_answer=40, answer_tokens=5000, answer_tokens_within=1234)
+USED = LearntRows(used=37, left_out=53, too_long=53, truncated=2, tokens=4000, tokens_with_loss=1100)
+UNTOLD = "The component does not tell what it used. The forecast is an upper bound."
+
+
+def test_the_forecast_and_the_trainers_figures_are_beside_each_other() -> None:
+    page = _page(
+        REVIEW.model_copy(update={"learnt": {"train": USED}}), Forecast(limit=512, splits={"train": LEARNABLE})
+    )
+    assert "| train | 90 | 40 of 90 rows | 37 | 53 | 53 | 2 | 5,000 | 1,234 | 1,100 | 4,000 |" in page
+    assert UNTOLD not in page
+
+
+def test_without_the_trainers_figures_the_forecast_says_that_it_is_a_bound() -> None:
+    first = LEARNABLE.model_copy(update={"sampled": 200})
+    page = _page(REVIEW, Forecast(limit=512, splits={"train": first}))
+    unknown = " | ".join(["unknown"] * 4)
+    assert f"| train | 200 | 40 of the first 90 of 200 rows | {unknown} | 5,000 | 1,234 | unknown | unknown |" in page
+    assert UNTOLD in page
+
+
+def test_without_a_forecast_the_trainers_figures_stand_alone_and_it_is_said_why() -> None:
+    page = _page(
+        REVIEW.model_copy(update={"learnt": {"train": USED}}), Forecast(why_none="There is none: no tokenizer.")
+    )
+    assert "| train | 90 | unknown | 37 | 53 | 53 | 2 | unknown | unknown | 1,100 | 4,000 |" in page
+    assert "There is none: no tokenizer." in page
+    assert "Learnt from" not in _page(REVIEW, Forecast())
+
+
+def test_without_a_limit_no_row_is_said_to_be_learnt() -> None:
+    page = _page(REVIEW, Forecast(splits={"train": LEARNABLE}))
+    assert (
+        "| train | 90 | unknown | unknown | unknown | unknown | unknown | 5,000 | unknown | unknown | unknown |" in page
+    )

@@ -1,4 +1,4 @@
-"""Writes a system model as the folder that a registry model version is: an MLmodel file, and weights or a recipe."""
+"""Writes a system model as the folder that a registry model version is: an MLmodel file, weights or a recipe, a tokenizer."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,13 @@ from emulator.components.foundation.catalog import system_model
 from emulator.components.foundation.gguf_package import GgufPackage, ModelUnavailable
 from emulator.components.foundation.stand_in import Recipe
 
-WEIGHTS = "data/model"
+WEIGHTS, TOKENIZER = "data/model", "data/tokenizer"
 
 __all__ = ["ModelUnavailable", "write_mlmodel", "write_model_folder"]
 
 
 def write_model_folder(name: str, destination: Path) -> Path:
-    """Writes the newest version of the system model `name` into `destination` (made if absent), in milliseconds.
+    """Writes the newest version of the system model `name` into `destination` (made if absent), in milliseconds; at first in 2 s.
 
     Weights are linked, not copied.
 
@@ -35,6 +35,12 @@ def write_model_folder(name: str, destination: Path) -> Path:
             link.symlink_to(file)
         case Recipe() as recipe:
             (weights / "stand_in.json").write_text(json.dumps(recipe.to_document(), indent=2), "utf-8")
+    folder = destination / TOKENIZER
+    if not folder.exists():  # a client may be reading it
+        tokenizer, context = model.source.tokenizer()
+        folder.mkdir()
+        (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": context}), "utf-8")
+        (folder / "tokenizer.json").write_text(tokenizer.to_str(), "utf-8")
     write_mlmodel(destination, model.name, model.id, license=model.license, stand_in=model.stand_in_note)
     return destination
 

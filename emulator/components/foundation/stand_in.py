@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import Phi3Config, PreTrainedTokenizerFast
 
 DIALOGUES = Path(__file__).with_name("dialogues.txt")
@@ -66,6 +67,10 @@ class Recipe:
         )
         return hashlib.sha256(content).hexdigest()[:16]
 
+    def tokenizer(self) -> "tuple[Tokenizer, int]":
+        """The model's byte pairs without its chat template, made in milliseconds, and its context in tokens."""
+        return _byte_pairs(self), self.context
+
 
 def dialogues() -> Iterator[list[dict[str, str]]]:
     """The conversations in dialogues.txt: blocks apart by blank lines, turns by line, user and assistant in turn."""
@@ -113,9 +118,8 @@ def _configuration(recipe: Recipe, tokenizer: "PreTrainedTokenizerFast") -> "Phi
     )
 
 
-def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerFast":
+def _byte_pairs(recipe: Recipe) -> "Tokenizer":
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -128,8 +132,14 @@ def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerFast":
     )
     texts = (message["content"] for dialogue in dialogues() for message in dialogue)
     bpe.train_from_iterator(texts, trainer)
+    return bpe
+
+
+def _tokenizer(recipe: Recipe) -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
+        tokenizer_object=_byte_pairs(recipe),
         unk_token=UNKNOWN,
         bos_token=END_OF_TEXT,
         eos_token=END,

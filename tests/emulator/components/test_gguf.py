@@ -10,6 +10,7 @@ import pytest
 
 from emulator.components.chat_completion.import_model import MODEL, import_model
 from emulator.components.foundation import write_mlmodel
+from emulator.components.foundation.gguf_package import GgufPackage
 from tests.emulator.components.steps import arguments, folder
 
 WIDTH, INNER, CONTEXT = 32, 64, 64
@@ -88,6 +89,21 @@ def test_a_gguf_file_becomes_a_model_that_can_be_trained(written: tuple[Path, di
     tokenizer = AutoTokenizer.from_pretrained(output)
     assert tokenizer.chat_template == TEMPLATE
     assert tokenizer.decode(tokenizer("Hello, wörld")["input_ids"], skip_special_tokens=True) == "Hello, wörld"
+
+
+def test_the_registry_s_tokenizer_counts_as_the_trainer_s(
+    written: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    registry, _ = written
+    monkeypatch.setattr(GgufPackage, "locate", lambda _: registry / "data" / "model" / "tiny.gguf")
+    ours, context = GgufPackage("tiny", "1", "tiny", "tiny.gguf").tokenizer()
+    trainers = AutoTokenizer.from_pretrained(imported(registry, tmp_path / "out"))
+    text = " ab cab 42 wörld\n<|end|>ab"
+    assert ours.encode(text).ids == trainers(text, add_special_tokens=False)["input_ids"]
+    assert "<|end|>" in ours.encode(text).tokens and "ab" in ours.encode(text).tokens
+    assert context == CONTEXT
 
 
 def test_the_conversion_is_done_once(written: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
