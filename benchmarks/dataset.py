@@ -75,6 +75,7 @@ def ours(data: Path, out: Path, splits: list[str], percent: int) -> None:
 
 
 RUNNERS = {"script": script, "ours": ours}
+WHO = ["ours", "script"]
 TRAIN = ["train_sft"]
 EVERY_SPLIT = ["train_sft", "train_gen", "test_sft", "test_gen"]
 
@@ -84,6 +85,7 @@ def measure(who: str, data: Path, splits: list[str], percent: int, cache: Path) 
     environment = {**os.environ, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     with tempfile.TemporaryDirectory(dir=data.parent) as out:
         before = _bytes_below(cache)
+        os.sync()  # the gigabytes written before would be written to the disk beside it
         command = [sys.executable, "-m", "benchmarks.dataset", "--run", who, str(data), out, str(percent), *splits]
         process = subprocess.Popen(command, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
@@ -126,9 +128,10 @@ def run(scale: float, rounds: int, folder: Path) -> bool:
             shutil.rmtree(cache, ignore_errors=True)
             cold.append((mine, measure("script", data, EVERY_SPLIT, PERCENT, cache)))
         warm = []
-        for _ in range(rounds):
-            mine = measure("ours", data, TRAIN, 100, cache)
-            warm.append((mine, measure("script", data, TRAIN, 100, cache)))
+        for number in range(rounds):
+            # In turns the first: what one leaves in the system's memory the other finds there.
+            costs = {who: measure(who, data, TRAIN, 100, cache) for who in (WHO if number % 2 else WHO[::-1])}
+            warm.append((costs["ours"], costs["script"]))
     holds = compare(f"{PERCENT} % of all four splits, the script's cache cold", COLD, cold)
     holds &= compare("100 % of train_sft, the script's cache warm", WARM, warm)
     growth = median(mine.memory_mb for mine, _ in warm) / median(mine.memory_mb for mine, _ in cold)

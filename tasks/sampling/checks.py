@@ -8,12 +8,10 @@ import numpy as np
 import polars as pl
 
 from tasks.sampling.errors import Finding, excerpt
-from tasks.sampling.messages import Messages
 from tasks.sampling.parameters import EndsWith
 from tasks.sampling.reading import Batch
-from tasks.sampling.sameness import Seen, fingerprints
+from tasks.sampling.sameness import ROLES, Seen
 
-ROLES = ["system", "user", "assistant", "tool"]
 TURNS = [
     ">system", ">user", "system>user", "assistant>user", "user>assistant", "tool>assistant", "assistant>tool", "tool>tool",
 ]  # fmt: skip
@@ -73,10 +71,8 @@ class Checker:
             and for each bad row its first broken rule.
         """
         findings = [finding for _, finding in batch.unreadable]
-        messages = Messages.of(batch.frame["messages"])
-        frame = batch.frame.hstack(_conversations(messages))
-        content = fingerprints(messages) if batch.fingerprints is None else batch.fingerprints
-        frame = frame.with_columns(pl.Series("fingerprint", content, pl.UInt64))
+        content = pl.Series("fingerprint", batch.fingerprints, pl.UInt64)
+        frame = batch.frame.hstack([*_conversations(batch.frame["messages"]), content])
         if self._count_tokens is not None:
             frame = frame.with_columns(self._count_tokens(frame).alias(TOKENS))
         broken = frame.select(self._broken).to_series()
@@ -101,16 +97,17 @@ class Checker:
 
 
 _OF_A_MESSAGE = [
-    pl.col("role").cast(pl.Enum(ROLES), strict=False).to_physical().fill_null(UNKNOWN),
+    pl.col("role").cast(pl.Enum(list(ROLES)), strict=False).to_physical().fill_null(UNKNOWN),
     (~pl.col("content").str.contains(r"\S")).fill_null(True).alias("blank"),
     pl.col("content").str.len_chars().fill_null(0).cast(pl.Int64).alias("characters"),
 ]
 
 
-def _conversations(messages: Messages) -> pl.DataFrame:
-    """What the messages of each row say together."""
-    roles, blank, characters = (its.to_numpy() for its in messages.frame.select(_OF_A_MESSAGE))
-    starts, ends = messages.cuts[:-1], messages.cuts[1:]
+def _conversations(rows: pl.Series) -> pl.DataFrame:
+    """What the messages of each row say together. A row without messages counts as one message of nulls."""
+    messages, cuts = _one_below_the_other(rows)
+    starts, ends = cuts[:-1], cuts[1:]
+    roles, blank, characters = (its.to_numpy() for its in messages.select(_OF_A_MESSAGE))
     before = np.roll(roles, 1)
     before[starts] = NOBODY
     places = np.arange(len(roles))
@@ -125,19 +122,36 @@ def _conversations(messages: Messages) -> pl.DataFrame:
             "in_turn": np.logical_and.reduceat(IN_TURN[before, roles], starts),
             "asks_first": np.append(roles, NOBODY)[first_of_talk] == USER,
             "last_role": roles[ends - 1],
-            "first_asked": messages.frame["content"].extend_constant(None, 1).gather(first_of_user),
+            "first_asked": messages["content"].extend_constant(None, 1).gather(first_of_user),
             "characters": np.add.reduceat(characters, starts),
         }
     )
 
 
+def _one_below_the_other(rows: pl.Series) -> tuple[pl.DataFrame, np.ndarray]:
+    """All messages, and the place of each row's first with the number of all behind them."""
+    counts = rows.list.len().fill_null(0).to_numpy()
+    if len(counts) and counts.all():
+        # They lie so already.
+        lists: Any = rows.to_arrow(compat_level=pl.CompatLevel.newest())
+        said = pl.Series(lists.flatten())
+    else:
+        said = rows.explode(empty_as_null=True, keep_nulls=True)
+    return said.struct.unnest(), np.concatenate([[0], np.cumsum(counts.clip(min=1), dtype=np.int64)])
+
+
+_UNNAMED = pl.col("prompt_id").str.strip_chars().fill_null("") == ""
+
+
 def _completed(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows with a prompt and a prompt_id each: the first words of the user, and the content's fingerprint."""
-    if frame["prompt_id"].null_count() or (frame["prompt_id"].str.strip_chars() == "").any():
+    unnamed = frame.select(_UNNAMED).to_series()
+    if unnamed.any():
         made = pl.Series("prompt_id", [f"{its:016x}" for its in frame["fingerprint"]], pl.String)
-        given = pl.col("prompt_id").str.strip_chars().fill_null("") != ""
-        frame = frame.with_columns(pl.when(given).then("prompt_id").otherwise(made).alias("prompt_id"))
-    return frame.with_columns(pl.coalesce("prompt", "first_asked").alias("prompt"))
+        frame = frame.with_columns(made.zip_with(unnamed, frame["prompt_id"]))
+    if frame["prompt"].null_count():
+        frame = frame.with_columns(pl.coalesce("prompt", "first_asked").alias("prompt"))
+    return frame
 
 
 def _rules(rules: Rules) -> list[Rule]:

@@ -13,6 +13,7 @@ from tasks.sampling.errors import Finding, UnreadableFile, excerpt
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
 from tasks.sampling.names import COMPRESSIONS
 from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.sameness import fingerprints
 from tasks.sampling.source import Source
 from tasks.sampling.tree import DataFile
 
@@ -33,14 +34,21 @@ class Batch:
     """Rows among those asked for that are not in the frame, each with its index."""
     with_prompt: bool = True
     """Whether the rows are written with a prompt. Where they have an id and no prompt, as they always could, they stay so."""
-    fingerprints: np.ndarray | None = None
-    """Of the rows in the frame, where they are known already."""
+    known: np.ndarray | None = None
+    """The fingerprints of the rows in the frame, where they are known already."""
+
+    @property
+    def fingerprints(self) -> np.ndarray:
+        """Of the rows in the frame."""
+        if self.known is None:
+            self.known = fingerprints(self.frame["messages"].to_arrow(compat_level=pl.CompatLevel.oldest()))
+        return self.known
 
     @classmethod
     def of_unreadable(cls, unreadable: list[tuple[int, Finding]]) -> Self:
         """A batch without any good row."""
         none = np.array([], dtype=np.int64)
-        return cls(0, none, none, pl.DataFrame(schema=SCHEMA), unreadable, fingerprints=none.astype(np.uint64))
+        return cls(0, none, none, pl.DataFrame(schema=SCHEMA), unreadable, known=none.astype(np.uint64))
 
 
 class Reader(Protocol):
@@ -260,6 +268,7 @@ class _ParquetConversations:
                     raw.indices,
                     _as_conversations(raw.frame),
                     with_prompt=_with_prompt(self._columns),
+                    known=fingerprints(raw.table["messages"].combine_chunks()),
                 )
             else:
                 size = int(raw.frame.estimated_size()) // max(1, len(raw.frame))

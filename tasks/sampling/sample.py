@@ -165,9 +165,11 @@ class _Sampling:
             # Named by what they are for: whatever a split is called, two files never have one name.
             writers = {name: closing.enter_context(SplitWriter(self._folder / f"{name}.jsonl")) for name in names}
             for good in self._checked(purpose, reader, chosen):
-                counted["left_out"].update(good["left_out"].drop_nulls().explode())
-                for its in good["extras"].drop_nulls():
-                    counted["kept"].update(_kinds(its))
+                if good["left_out"].null_count() < len(good):
+                    counted["left_out"].update(good["left_out"].drop_nulls().explode())
+                if good["extras"].null_count() < len(good):
+                    for its in good["extras"].drop_nulls():
+                        counted["kept"].update(_kinds(its))
                 for name, writer in writers.items():
                     writer.write_rows(
                         good if len(writers) == 1 else good.filter(pl.col("held_out") == (name != purpose))
@@ -188,7 +190,7 @@ class _Sampling:
         done = 0
         for batch in chosen.batches:
             done += len(batch.frame) + len(batch.unreadable)
-            batch.frame = batch.frame.with_columns(held_out=pl.Series(chosen.held_out_of(batch), dtype=pl.Boolean))
+            chosen.mark(batch)
             good, findings = checker.check(batch, reader.files[batch.file].name)
             self._invalid += len(findings)
             self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]

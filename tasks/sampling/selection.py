@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import polars as pl
 
-from tasks.sampling.messages import Messages
 from tasks.sampling.reading import Batch, SplitReader
-from tasks.sampling.sameness import fingerprint_of, fingerprints, ranks
+from tasks.sampling.sameness import fingerprint_of, ranks
 from tasks.sampling.staging import Staging
 
 FOR_SAMPLE, FOR_VALIDATION = 1, 2
@@ -26,11 +26,11 @@ class Selection:
     held_out: np.ndarray | None = None
     """Whether each row is held out for validation; None where none is."""
 
-    def held_out_of(self, batch: Batch) -> np.ndarray:
-        """Whether each row of the batch's frame is held out."""
-        if self.held_out is None:
-            return np.zeros(len(batch.indices), dtype=bool)
-        return np.asarray(self.held_out[np.searchsorted(self.indices, batch.indices)])
+    def mark(self, batch: Batch) -> None:
+        """Adds to the batch's frame which rows are held out, if any are."""
+        if self.held_out is not None:
+            its = self.held_out[np.searchsorted(self.indices, batch.indices)]
+            batch.frame = batch.frame.with_columns(held_out=pl.Series(its, dtype=pl.Boolean))
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _put_aside(
     found = np.zeros(rows, dtype=np.uint64)
     bound = np.uint64(min(2**64 - 1, int(lowest_share * 2**64)))
     for batch in reader.read(np.arange(rows)):
-        content = fingerprints(Messages.of(batch.frame["messages"]))
+        content = batch.fingerprints
         found[batch.indices] = its = ranks(content, seed, FOR_SAMPLE)
         unreadable = []
         for index, finding in batch.unreadable:

@@ -50,7 +50,9 @@ class RawBatch:
     """Some rows of the file, and what of those asked for is not among them."""
 
     indices: np.ndarray
+    table: pa.Table
     frame: pl.DataFrame
+    """The same."""
     too_long: list[tuple[int, int]] = field(default_factory=list)
     """Rows that were not decoded since their text is longer than a row may be: index, bytes."""
 
@@ -193,9 +195,8 @@ class ParquetReader:
         too_long = sizes > self._most_bytes
         reported = [(int(wanted[place]), int(sizes[place])) for place in np.flatnonzero(too_long)]
         if too_long.all():
-            yield RawBatch(
-                wanted[:0], pl.DataFrame(schema={name: self.schema[name] for name in batch.schema.names}), reported
-            )
+            none = pa.schema([(name, self._plain[name]) for name in batch.schema.names]).empty_table()
+            yield RawBatch(wanted[:0], none, pl.DataFrame(pl.from_arrow(none)), reported)
             return
         kept, sizes = wanted[~too_long], sizes[~too_long]
         with self._damage_explained():
@@ -212,7 +213,7 @@ class ParquetReader:
                 # Parquet promises UTF-8 and Arrow believes it.
                 table.validate(full=True)
                 frame = pl.DataFrame(pl.from_arrow(table))
-            yield RawBatch(kept[first:end], frame, reported)
+            yield RawBatch(kept[first:end], table, frame, reported)
             reported = []
 
     @contextmanager

@@ -49,7 +49,7 @@ def test_a_random_sample_is_exact_and_ranked_by_its_content_alone(tmp_path: Path
 
 
 def _rank(row: Row, seed: int, purpose: int) -> int:
-    """As the documentation has it, with nothing of the sampler's: SplitMix64 of XXH3 of the roles and texts."""
+    """As the documentation has it, with nothing of the sampler's."""
 
     def mixed(value: int) -> int:
         value = (value + 0x9E3779B97F4A7C15) % 2**64
@@ -57,8 +57,11 @@ def _rank(row: Row, seed: int, purpose: int) -> int:
         value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
         return value ^ value >> 31
 
-    said = "".join(f"{its['role']}:{len(its['content'].encode())}:{its['content']}" for its in row["messages"])
-    return mixed(xxhash.xxh3_64_intdigest(said.encode()) ^ mixed(seed ^ mixed(purpose)))
+    roles = ["system", "user", "assistant", "tool"]
+    texts = [its["content"].encode() for its in row["messages"]]
+    forms = [8 * len(text) + roles.index(its["role"]) for text, its in zip(texts, row["messages"], strict=True)]
+    form = sum(mixed(form ^ mixed(place)) for place, form in enumerate(forms)) % 2**64
+    return mixed(xxhash.xxh3_64_intdigest(b"".join(texts), form) ^ mixed(seed ^ mixed(purpose)))
 
 
 def test_another_seed_takes_other_rows(tmp_path: Path) -> None:
