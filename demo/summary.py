@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.outcome import FlowResult
+from tasks.naming import dated
 
 
 def show(result: FlowResult, seconds: float, console: Console | None = None) -> None:
@@ -24,7 +25,7 @@ def show(result: FlowResult, seconds: float, console: Console | None = None) -> 
 def _title(result: FlowResult) -> str:
     if result.model is None:
         return "The model was not good enough: nothing was registered or deployed"
-    return f"{result.model.name}, version {result.model.version}"
+    return f"{result.model.name}, version {dated(result.model.version)}"
 
 
 def _facts(result: FlowResult) -> Table:

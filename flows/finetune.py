@@ -119,7 +119,7 @@ def finetune(
             run has its own.
     """
     block = load_workspace(workspace)
-    names = RunNames(UUID(str(this_run.id)), job_key)
+    names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)
     clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
     made: dict[str, Any] = {"seconds": clock.seconds}
     prices: Prices | None = None

@@ -13,6 +13,7 @@ from tasks.cost import CostEstimate, CostLine, Prices, estimate
 from tasks.endpoint import Endpoint
 from tasks.metrics import MetricReview
 from tasks.models import FoundationModel
+from tasks.naming import dated
 from tasks.registration import RegisteredModel
 from tasks.sampling.results import SampledDataset
 from tasks.scoring import SmokeResult
@@ -89,7 +90,7 @@ class FlowResult(BaseModel):
         }
         if self.model:
             page = model_page(studio, self.model.name, self.model.version)
-            facts["Model"] = link(f"{self.model.name}, version {self.model.version}", page)
+            facts["Model"] = link(f"{self.model.name}, version {dated(self.model.version)}", page)
         if self.endpoint:
             page = link(self.endpoint.name, endpoint_page(studio, self.endpoint.name))
             facts["Endpoint"] = f"{page}, {'serves' if self.serves else 'deleted'}"

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from base64 import b32encode
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 PREFIX = "ft-"
 RUN_TAG = "prefect_flow_run_id"
+NIGHT_TAG = "scheduled_start"
+"""Of a job: for when the run that submitted it was scheduled."""
 ENDPOINT_NAME_MAX = 32
 """Azure ML: 3 to 32 letters, digits and dashes, beginning with a letter."""
 JOB_KEY = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
@@ -29,16 +32,13 @@ class RunNames:
 
     run_id: UUID
     job_key: str | None = None
+    night: datetime | None = None
+    """For when the run was scheduled."""
 
     @property
     def endpoint(self) -> str:
         """29 characters."""
         return PREFIX + short(self.run_id)
-
-    @property
-    def model_version(self) -> str:
-        """26 characters (Azure ML allows 30): of the job, so that one job's output is registered once."""
-        return short(self.run_id) if self.job_key is None else self._base_job.removeprefix(PREFIX)[:30]
 
     @property
     def _base_job(self) -> str:
@@ -92,9 +92,22 @@ def dataset_word(source: str) -> str:
 
 def model_name(base_model: str, source: str) -> str:
     """The fine-tuned model's name, as the reference notebook gives it: `{base model}-{dataset}`."""
-    return slug(f"{base_model}-{dataset_label(source)}", keep=".")[:255]
+    return slug(f"{base_model}-{dataset_label(source)}")[:255]
 
 
-def slug(text: str, keep: str = "") -> str:
-    """`text` in letters, digits, dashes and the characters in `keep`."""
-    return re.sub(rf"[^A-Za-z0-9{re.escape(keep)}]+", "-", text).strip("-")
+def first_version(night: datetime) -> int:
+    """The version that the model of that night gets unless another holds it: seconds since 1970, as the reference notebook's.
+    Azure ML takes nothing but positive integers for a model, below 2^31."""
+    return int(night.timestamp())
+
+
+def dated(version: str) -> str:
+    """A model's version with the day that it stands for: `1795831200 (27 November 2026)`."""
+    if not version.isdecimal() or not 10**9 <= int(version) < 2**31:
+        return version
+    return f"{version} ({datetime.fromtimestamp(int(version), UTC):%d %B %Y})"
+
+
+def slug(text: str) -> str:
+    """`text` in letters, digits and dashes: what every name of Azure ML may have."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")

@@ -22,7 +22,7 @@ from tasks.forecast import Forecast, forecast_learning
 from tasks.form import RESOURCE_NAME, Group, at
 from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url, take_over
 from tasks.models import FoundationModel
-from tasks.naming import RunNames, dataset_word
+from tasks.naming import NIGHT_TAG, RunNames, dataset_word, slug
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
 from tasks.sampling.assets import register_data_assets
 from tasks.stage import run_logger, stage
@@ -164,6 +164,7 @@ def submit_pipeline(
         data_revision=data.revision,
         data_sha256=data.sha256,
         max_seq_length=str(values.get("max_seq_length", -1)),
+        **({NIGHT_TAG: f"{names.night:%Y-%m-%dT%H:%M:%SZ}"} if names.night else {}),
     )
     forecast = forecast_learning(workspace, model, data, tokenizer, tags)
     assets = register_data_assets(workspace.client(), data)
@@ -171,7 +172,7 @@ def submit_pipeline(
     job = _build(component, declared, values, model, compute, data, assets, checkpoints)
     job.name = names.job(len(found) + 1)
     job.tags = tags
-    experiment = choice.experiment or f"chat_completion_{model.name}"
+    experiment = choice.experiment or f"chat_completion_{slug(model.name)}"
     submitted = workspace.client().jobs.create_or_update(job, experiment_name=experiment)
     # Azure's answer leaves them out, and the SDK has put the commit into them.
     submitted.properties = {**job.properties, **(submitted.properties or {})}

@@ -6,16 +6,17 @@ Promise: for one job there is at most one model version, whatever is retried, ki
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from tasks.artifacts import link, markdown_table, plain, publish_markdown
-from tasks.errors import Refused, lists_as_missing
+from tasks.errors import lists_as_missing
 from tasks.form import RESOURCE_NAME, Group, at
 from tasks.metrics import MetricReview
-from tasks.naming import RUN_TAG, RunNames
+from tasks.naming import NIGHT_TAG, RUN_TAG, RunNames, dated, first_version
 from tasks.pipeline import OUTPUT
 from tasks.stage import run_logger, stage
 from tasks.studio import base_model_page, model_page
@@ -62,26 +63,23 @@ def register_model(
     name: str,
     description: str,
 ) -> RegisteredModel:
-    """Registers the output `trained_model` of `job` as version `names.model_version` of `name`, or finds it registered.
+    """Registers the output `trained_model` of `job` as a version of `name`, or finds it registered.
 
     Raises:
         OutputMissing: the output holds no MLmodel file.
-        Refused: that version exists and was made from another job.
     """
-    version = names.model_version
-    found = _find(workspace, name, version)
-    if found is not None and (found.tags or {}).get("job") != job.name:
-        raise Refused(
-            f"Model {name} version {version} exists and was not made from job {job.name}. Set registration.name to another name."
-        )
+    found = _of_job(workspace, name, job.name)
     if found is None:
         require_mlmodel(workspace, job.name)
-        found = _register(workspace, name, version, description, _lineage(names, job, review), job.name)
+        first = first_version(_night(job) or names.night or datetime.now(UTC))
+        found = _register(workspace, name, first, description, _lineage(names, job, review), job.name)
     run_logger().info("Registered %s version %s.", found.name, found.version)
     tags = {str(key): str(value) for key, value in (found.tags or {}).items()}
     registered = RegisteredModel(id=str(found.id), name=str(found.name), version=str(found.version), tags=tags)
     publish_markdown(
-        "model-card", f"{name}, version {version}", _card(registered, str(found.description), job.studio_url)
+        "model-card",
+        f"{name}, version {dated(registered.version)}",
+        _card(registered, str(found.description), job.studio_url),
     )
     return registered
 
@@ -96,7 +94,9 @@ def _card(model: RegisteredModel, description: str, studio_url: str) -> str:
         if key in tags
     ]
     rows = {
-        "Model": link(f"{model.name}, version {model.version}", model_page(studio_url, model.name, model.version)),
+        "Model": link(
+            f"{model.name}, version {dated(model.version)}", model_page(studio_url, model.name, model.version)
+        ),
         "Base model": link(
             base.replace("/versions/", ", version "), base_model_page(studio_url, tags.get("base_model", ""))
         ),
@@ -126,6 +126,28 @@ def require_mlmodel(workspace: AzureMLWorkspace, job: str) -> None:
         )
 
 
+def _night(job: FinishedJob) -> datetime | None:
+    """For when the run was scheduled that submitted the job; older releases did not say."""
+    try:
+        return datetime.fromisoformat(job.tags[NIGHT_TAG])
+    except (KeyError, ValueError):
+        return None
+
+
+def _of_job(workspace: AzureMLWorkspace, name: str, job: str) -> Model | None:
+    """The version that was made from `job`, whatever it is called: the answer to its registration may have been lost."""
+    try:
+        return next((its for its in workspace.client().models.list(name=name) if _made_from(its, job)), None)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
+
+
+def _made_from(version: Model, job: str) -> bool:
+    return (version.tags or {}).get("job") == job
+
+
 def _find(workspace: AzureMLWorkspace, name: str, version: str) -> Model | None:
     try:
         return workspace.client().models.get(name, version=version)
@@ -136,6 +158,26 @@ def _find(workspace: AzureMLWorkspace, name: str, version: str) -> Model | None:
 
 
 def _register(
+    workspace: AzureMLWorkspace, name: str, first: int, description: str, tags: dict[str, str], job: str
+) -> Model:
+    """The job's output as version `first`, or as the next one up that no other job's holds."""
+    version = first
+    while True:
+        held = _find(workspace, name, str(version))
+        if held is None:
+            try:
+                return _create(workspace, name, str(version), description, tags, job)
+            except Exception:
+                # Of two runs that register at once, the later is refused: a version's path is for good.
+                held = _find(workspace, name, str(version))
+                if held is None:
+                    raise
+        if _made_from(held, job):
+            return held
+        version += 1
+
+
+def _create(
     workspace: AzureMLWorkspace, name: str, version: str, description: str, tags: dict[str, str], job: str
 ) -> Model:
     from azure.ai.ml.constants import AssetTypes

@@ -6,7 +6,9 @@ of its own, which knows nothing of the block and ends in a browser window.
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -134,8 +136,10 @@ def _seconds(started: str | None, ended: str | None) -> float | None:
 
 
 def _value(metric: dict[str, Any]) -> float:
-    """MLflow's JSON writes numbers, and NaN and infinities as strings."""
-    return float(metric.get("value", "nan"))
+    """MLflow's JSON writes numbers, and NaN and infinities as strings; its SQL stores keep an infinity as the largest number
+    (https://github.com/mlflow/mlflow/issues/22826)."""
+    value = float(metric.get("value", "nan"))
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def _error_text(error: dict[str, Any]) -> str:

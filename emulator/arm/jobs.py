@@ -25,6 +25,7 @@ from emulator.routing import WORKSPACE
 from emulator.store import Document
 
 NAME = re.compile(r"\A[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}\Z")
+EXPERIMENT = re.compile(r"\A[a-zA-Z0-9][a-zA-Z0-9_-]{0,255}\Z")
 # What a job consists of; the rest of its properties can be updated.
 CONTENT = ("jobType", "jobs", "command", "codeId")
 
@@ -35,7 +36,7 @@ class JobProperties(BaseModel):
     model_config = ConfigDict(extra="allow")
     jobType: Literal["Pipeline", "Command"]
     displayName: str | None = Field(None, max_length=500)
-    experimentName: str | None = Field(None, max_length=255)
+    experimentName: str | None = Field(None, max_length=1000)
     description: str | None = Field(None, max_length=20_000)
     tags: dict[str, str | int | float | bool | None] | None = None
     properties: dict[str, str | int | float | bool | None] | None = None
@@ -77,6 +78,11 @@ class Jobs:
         if not NAME.match(name):
             raise errors.request_invalid(
                 f"Job name '{name[:64]}' is invalid: letters, digits, '-' and '_', at most 255, starting with a letter or digit."
+            )
+        if body.properties.experimentName is not None and not EXPERIMENT.match(body.properties.experimentName):
+            raise errors.request_invalid(
+                "Experiment name must be 1-256 characters, start with a letter or a number, and can only contain letters, numbers, "
+                "underscores, and dashes."
             )
         sent = body.properties.model_dump(exclude_unset=True)
         _require_text(sent)

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from azure.ai.ml.entities import Model
 from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
@@ -15,8 +17,10 @@ from blocks import AzureMLWorkspace
 from flows.finetune import finetune
 from flows.outcome import FlowResult
 from flows.reap import reap
+from tasks import registration
 from tasks.forecast import Forecast
-from tasks.naming import RunNames
+from tasks.naming import RunNames, first_version
+from tasks.registration import register_model
 from tasks.teardown import release
 from tests.flows.conftest import write_conversations
 
@@ -98,6 +102,56 @@ def test_the_registered_model_knows_where_it_came_from(workspace: AzureMLWorkspa
     assert "chat_completion_pipeline/versions/" in tags["component"]
     assert float(tags["eval_loss"]) == pytest.approx(result.review.eval_loss, rel=1e-4)
     assert UUID(tags["prefect_flow_run_id"])
+
+
+def test_the_version_is_the_second_for_which_the_run_was_scheduled(
+    workspace: AzureMLWorkspace, result: FlowResult
+) -> None:
+    assert result.model is not None
+    night = datetime.fromisoformat(result.job.tags["scheduled_start"])
+    assert result.model.version == str(first_version(night))
+    assert abs((datetime.now(UTC) - night).total_seconds()) < 3600
+    assert f"{result.model.version} ({night:%d %B %Y})" in page_of("model-card")
+
+
+def test_of_versions_that_others_hold_the_next_free_one_is_taken_once(
+    workspace: AzureMLWorkspace, result: FlowResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert result.model is not None
+    name, first = "several-runs", int(result.model.version)
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+
+    def others(version: int) -> None:
+        made = Model(name=name, version=str(version), path=str(tmp_path), type="mlflow_model", tags={"job": "another"})
+        workspace.client().models.create_or_update(made)
+
+    def registered() -> str:
+        names = RunNames(uuid4())  # as a later run that adopts the job
+        return register_model.fn(workspace, names, result.job, result.review, name, "What it is").version
+
+    others(first)
+    create = registration._create
+
+    def create_when_another_has(*args: Any) -> Model:
+        monkeypatch.setattr(registration, "_create", create)
+        others(first + 1)
+        return create(*args)
+
+    monkeypatch.setattr(registration, "_create", create_when_another_has)
+    assert registered() == str(first + 2)
+    assert registered() == str(first + 2)
+    versions = {model.version: model.tags["job"] for model in workspace.client().models.list(name=name)}
+    assert versions == {str(first): "another", str(first + 1): "another", str(first + 2): result.job.name}
+
+
+def test_a_lost_listing_does_not_register_twice(
+    workspace: AzureMLWorkspace, result: FlowResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Azure's listings lag behind what was just written.
+    assert result.model is not None
+    monkeypatch.setattr(registration, "_of_job", lambda *_: None)
+    again = register_model.fn(workspace, RunNames(uuid4()), result.job, result.review, result.model.name, "What it is")
+    assert again.version == result.model.version
 
 
 def test_nothing_is_left_running(workspace: AzureMLWorkspace, result: FlowResult) -> None:

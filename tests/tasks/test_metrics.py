@@ -1,9 +1,12 @@
 """The gate, and what the page tells of the rows."""
 
+from math import inf, isfinite
+
 import pytest
 
 from tasks.forecast import Forecast, Learnable
 from tasks.metrics import Champion, LearntRows, MetricGate, MetricReview, _page, why_closed
+from tasks.tracking import _value
 
 CHAMPION = Champion(version="3", eval_loss=1.0)
 
@@ -36,6 +39,15 @@ def test_a_model_that_training_made_worse_is_rejected_on_request() -> None:
 
 def test_a_diverged_model_is_always_rejected() -> None:
     assert why_closed(MetricGate(), 2.0, float("nan"), None)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(1.7976931348623157e308, inf), ("-1.7976931348623157e+308", -inf), ("Infinity", inf), (0.0, 0.0), (1e300, 1e300)],
+)
+def test_an_infinity_is_one_however_the_store_wrote_it(written: float | str, read: float) -> None:
+    assert _value({"key": "eval_loss", "value": written}) == read
+    assert bool(why_closed(MetricGate(), 2.0, read, None)) is not isfinite(read)
 
 
 def test_a_gate_with_a_bound_needs_a_measurement() -> None:

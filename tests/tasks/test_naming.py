@@ -1,10 +1,24 @@
 """Names that derive from a run."""
 
+import re
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
-from tasks.naming import ENDPOINT_NAME_MAX, RunNames, dataset_label, dataset_word, model_name, run_id_of, short
+from tasks.form import RESOURCE_NAME
+from tasks.naming import (
+    ENDPOINT_NAME_MAX,
+    RunNames,
+    dataset_label,
+    dataset_word,
+    dated,
+    first_version,
+    model_name,
+    run_id_of,
+    short,
+    slug,
+)
 
 RUN = UUID("01a20b86-0000-7000-8000-00000000002a")
 NEXT_RUN = UUID("01a20b86-0000-7000-8000-00000000002b")
@@ -39,10 +53,6 @@ def test_another_runs_id_as_job_key_names_that_runs_job() -> None:
     assert RunNames(NEXT_RUN, RunNames(RUN).job(1)).job(1) == RunNames(RUN).job(1)
 
 
-def test_an_adopted_job_is_registered_under_its_own_version_once() -> None:
-    assert RunNames(NEXT_RUN, str(RUN)).model_version == RunNames(RUN).model_version
-
-
 def test_a_job_key_leaves_the_endpoint_to_the_run() -> None:
     assert RunNames(NEXT_RUN, str(RUN)).endpoint == RunNames(NEXT_RUN).endpoint
 
@@ -64,6 +74,20 @@ def test_the_reference_dataset_gives_the_references_names() -> None:
         model_name("Phi-3-mini-4k-instruct", "HuggingFaceH4/ultrachat_200k") == "Phi-3-mini-4k-instruct-ultrachat-200k"
     )
     assert dataset_word("HuggingFaceH4/ultrachat_200k") == "ultrachat"
+
+
+def test_names_derived_from_others_are_such_as_azure_takes() -> None:
+    made = model_name("Phi-3.5-mini_instruct", "azureml:Chats.of/May v1:3")
+    assert made == "Phi-3-5-mini-instruct-3"
+    assert re.fullmatch(RESOURCE_NAME, made)
+    assert re.fullmatch(RESOURCE_NAME, f"chat_completion_{slug('Llama-3.1-8B')}")
+    assert not re.fullmatch(RESOURCE_NAME, "Phi-3.5")
+
+
+def test_a_version_is_the_second_of_its_night_and_shows_its_day() -> None:
+    assert first_version(datetime(2026, 11, 27, 2, tzinfo=UTC)) == 1795744800
+    assert dated("1795744800") == "1795744800 (27 November 2026)"
+    assert [dated(version) for version in ("12", "4ume3nsw", "99999999999")] == ["12", "4ume3nsw", "99999999999"]
 
 
 @pytest.mark.parametrize(
