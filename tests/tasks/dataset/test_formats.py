@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +104,16 @@ PLAIN: dict[str, Write] = {
 TEXTS = ["rows.jsonl", "rows.json", "indented.json", "rows.csv", "rows.tsv"]
 
 
-def _zstd(data: bytes) -> bytes:
+def _by_arrow(codec: str, data: bytes) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as stream:
+    with pa.CompressedOutputStream(sink, codec) as stream:
         stream.write(data)
     return bytes(sink.getvalue())
 
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": _zstd,
+    ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": partial(_by_arrow, "zstd"),
+    ".lz4": partial(_by_arrow, "lz4"),
 }  # fmt: skip
 FORMS = [*PLAIN, *(name + packed for name in TEXTS for packed in PACK)]
 
@@ -422,6 +424,14 @@ def test_calls_in_columns_are_the_calls_of_lines(tmp_path: Path) -> None:
     assert columns.sha256 == lines.sha256
     separated = train_of(write_form(tmp_path, "rows.csv", [rows[0]]), tmp_path / "out")
     assert read_jsonl(separated.path) == read_jsonl(lines.path)[:1]
+
+
+def test_tools_in_a_column_beside_plain_messages_are_kept(tmp_path: Path) -> None:
+    rows: list[Row] = [{"messages": PAIR, "tools": json.dumps([WEATHER])}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    train = train_of(tmp_path / "rows.parquet", tmp_path / "out")
+    assert train.kept == {"tools": 1}
+    assert read_jsonl(train.path)[0]["tools"] == [WEATHER]
 
 
 @pytest.mark.parametrize("name", ["thinking", "reasoning_content"])

@@ -183,9 +183,9 @@ def test_a_kill_leaves_no_half_sample_and_the_next_run_is_whole(tmp_path: Path) 
 def test_what_a_kill_left_behind_is_removed_after_a_day(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "rows.parquet", conversations(3))
     old, new = tmp_path / "out/.sample-old.partial", tmp_path / "out/.sample-new.partial"
-    for folder in (old, new):
+    for folder, hours in ((old, 25), (new, 23)):
         folder.mkdir(parents=True)
-    os.utime(old, (time.time() - 90_000,) * 2)
+        os.utime(folder, (time.time() - hours * 3600,) * 2)
     sample(only_train(source), tmp_path / "out")
     assert (old.exists(), new.exists()) == (False, True)
 

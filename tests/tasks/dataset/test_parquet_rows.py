@@ -98,6 +98,12 @@ def test_characters_are_bounded(bounds: dict[str, int], refusal: str, tmp_path: 
         sample(only_train(source, **bounds), tmp_path / "out")
 
 
+def test_bounds_of_characters_are_included(tmp_path: Path) -> None:
+    rows = [conversation(1, text="hé🙂lo"), conversation(10)]
+    source = write_parquet(tmp_path / "rows.parquet", rows)
+    assert rows_of(source, tmp_path / "out", min_characters=18, max_characters=20) == rows
+
+
 def _truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,17 @@ def test_blank_lines_carriage_returns_and_a_byte_order_mark_do_no_harm(tmp_path:
     path.write_bytes(lines[0] + b"\r\n\r\n" + b'{"prompt": 1}')
     with pytest.raises(DatasetError, match=r"rows\.jsonl, row 3: messages are missing: null"):
         sample(only_train(path), tmp_path / "out")
+
+
+def test_findings_are_told_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    lines = [json.dumps(row) for row in conversations(3)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "\n".join([lines[0], '{"messages": [], "prompt_id": "a", "prompt": "b"}', "{broken", lines[1]]) + "\n"
+    )
+    with pytest.raises(DatasetError) as refused:
+        sample(only_train(path), tmp_path / "out")
+    assert re.findall(r"row (\d)", str(refused.value)) == ["2", "3"]
 
 
 def test_files_without_the_column_prompt_are_written_without_it(tmp_path: Path) -> None:
