@@ -58,6 +58,8 @@ def sample_dataset(
             "%s: %d of %d rows of %s, %d bytes, sha256 %s, %d dropped",
             purpose, split.rows, split.source_rows, split.split, split.bytes, split.sha256[:12], split.dropped,
         )  # fmt: skip
+        for its in split.dropped_for:
+            logger.warning("%s: %d rows were left out: %s; the first: %s", purpose, its.rows, its.rule, its.first)
     logger.info(
         "%s %s (subset %s, revision %s)",
         "Reused" if sampled.reused else "Wrote",
@@ -146,6 +148,12 @@ def _summary(sampled: SampledDataset) -> str:
             ],
         ),
     ]
+    if dropped := [
+        (purpose, its.rule, its.rows, its.first)
+        for purpose, split in sampled.splits().items()
+        for its in split.dropped_for
+    ]:
+        parts.append(markdown_table(("sample", "Rows left out, as on_invalid says", "rows", "the first"), dropped))
     for title, column in (("Left out, as extra_columns says", "left_out"), ("Kept beside roles and texts", "kept")):
         if found := [
             (purpose, f"`{name}`", rows)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tasks.sampling.errors import Finding, excerpt
+from tasks.sampling.errors import Finding, excerpt, too_long
 from tasks.sampling.parameters import EndsWith
 from tasks.sampling.reading import Batch
 from tasks.sampling.sameness import ROLES, Seen
@@ -170,19 +170,23 @@ def _rules(rules: Rules) -> list[Rule]:
     every += [
         Rule("prompt is not the first message", (prompt != pl.col("first_asked")) & prompt.is_not_null(), _prompt),
         Rule(
-            f"fewer than {rules.min_characters} characters",
+            f"fewer than {rules.min_characters} characters (min_characters)",
             characters < rules.min_characters,
             lambda row: row["characters"],
         ),
         Rule(
-            f"more than {rules.max_characters} characters",
+            too_long(rules.max_characters),
             characters > rules.max_characters,
             lambda row: row["characters"],
         ),
     ]
     if rules.count_tokens is not None:
         every.append(
-            Rule(f"more than {rules.max_tokens} tokens", pl.col(TOKENS) > rules.max_tokens, lambda row: row[TOKENS])
+            Rule(
+                f"more than {rules.max_tokens} tokens (max_tokens)",
+                pl.col(TOKENS) > rules.max_tokens,
+                lambda row: row[TOKENS],
+            )
         )
     return every
 

@@ -27,9 +27,20 @@ tools as JSON where they hold more than roles and texts, and null elsewhere; `le
 SHAREGPT_COLUMNS = ("conversations", "conversation")
 PAIRS = (
     ("prompt", "response"), ("prompt", "completion"), ("instruction", "output"), ("instruction", "response"),
-    ("question", "answer"), ("query", "response"), ("input", "output"),
+    ("question", "answer"), ("question", "response"), ("query", "response"), ("input", "output"),
 )  # fmt: skip
 """Columns of a prompt and a response, as public instruction data names them."""
+
+SYSTEMS = ("system", "system_prompt")
+"""A column of the system's text, beside any form."""
+MATERIALS = ("input", "context")
+"""A column of what the prompt is about: it follows the prompt."""
+
+MEANINGS = {
+    **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), "what is talked about beside the text"),
+    **dict.fromkeys(("label", "chosen", "rejected"), "which answers are good ones"),
+}
+"""Columns that change what a row means, and what of it they tell."""
 
 SPEAKERS = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant", "bing": "assistant",
@@ -37,7 +48,12 @@ SPEAKERS = {
 }  # fmt: skip
 """ShareGPT's `from`, of the exports in circulation."""
 
+ROLE_NAMES = {"developer": "system", "function": "tool"}
+"""Older and newer words of OpenAI's."""
+
 THOUGHTS = ("thinking", "reasoning_content", "reasoning")
+MASKS = ("weight", "train", "loss")
+"""Which says that an answer is not to be learnt: OpenAI's word, Axolotl's, ms-swift's."""
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -96,9 +112,10 @@ def columns_of(
     chosen = replace(_choose(file, set(found), format, prompt, response), found=frozenset(found))
     extra = sorted(set(found) - chosen.known)
     if extra and not may_have_more:
+        lost = "; ".join(f"{name} tells {MEANINGS[name]}" for name in extra if name in MEANINGS)
         raise UnreadableFile(
             f"{file} has columns that are not of a conversation: {listed(extra)}. "
-            "Set extra_columns to drop to leave them out of the sample."
+            "Set extra_columns to drop to leave them out of the sample" + (f", but {lost}." if lost else ".")
         )
     return chosen
 
@@ -109,18 +126,18 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
         format = "prompt_response"
     else:
         pairs = PAIRS
+    others = frozenset({"prompt_id", "tools", "functions", *_first(SYSTEMS, found)})
     if format in (None, "messages") and "messages" in found:
-        return Columns("messages", "messages", others=frozenset({"prompt", "prompt_id", "tools"}))
+        return Columns("messages", "messages", others=others | {"prompt"})
     if format in (None, "sharegpt"):
         for name in SHAREGPT_COLUMNS:
             if name in found:
-                return Columns("sharegpt", name, others=frozenset({"id", "prompt_id", "system", "tools"}))
+                return Columns("sharegpt", name, others=others | {"id"})
     if format in (None, "prompt_response"):
         for asked, answered in pairs:
             if {asked, answered} <= found:
-                more = {"input"} if (asked, answered) == ("instruction", "output") else set()
-                others = frozenset({"id", "prompt_id", "system", *more} - {asked, answered})
-                return Columns("prompt_response", prompt=asked, response=answered, others=others)
+                others |= {"id", "history", *_first(MATERIALS, found - {asked, answered})}
+                return Columns("prompt_response", prompt=asked, response=answered, others=others - {asked, answered})
     told = f"Its columns are {listed(sorted(found))}"
     if prompt or response:
         missing = [name for name in pairs[0] if name not in found]
@@ -133,6 +150,11 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
         f"{told}. {'Set format to auto, or name' if format else 'Name'} the columns of the prompt and the response in "
         "prompt_column and response_column, or write the rows as messages."
     )
+
+
+def _first(names: Sequence[str], found: Collection[str]) -> list[str]:
+    """The first of `names` that is among `found`, if any is."""
+    return [name for name in names if name in found][:1]
 
 
 @dataclass
@@ -178,27 +200,44 @@ def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversatio
         column = str(columns.messages)
         made.messages = _messages(column, row.get(column), made.left_out, may_have_more)
         made.prompt = _text("prompt", row.get("prompt")) if columns.format == "messages" else None
-    system = _text("system", row.get("system"))
-    if system and system.strip() and "system" in columns.others:
-        made.messages.insert(0, {"role": "system", "content": system})
+    for name in _first(SYSTEMS, columns.others):
+        if (system := _text(name, row.get(name))) and system.strip():
+            if made.messages and made.messages[0]["role"] == "system":
+                raise BadRow(f"has a system message and a text in {name} beside it", system)
+            made.messages.insert(0, {"role": "system", "content": system})
     made.prompt_id = _label(row.get("prompt_id", row.get("id") if "id" in columns.others else None))
-    made.tools = _tools(row.get("tools")) if "tools" in columns.others else []
+    made.tools = _tools(row.get("tools"), row.get("functions"))
     _require_sense(made.messages)
     return made
 
 
 def _pair(row: Row, columns: Columns, left_out: set[str], may_have_more: bool) -> list[Row]:
     """The messages of a prompt and a response; each may be a list of messages already."""
-    messages: list[Row] = []
+    messages = _earlier(row.get("history")) if "history" in columns.others else []
     for name, role in ((str(columns.prompt), "user"), (str(columns.response), "assistant")):
         value = row.get(name)
         if isinstance(value, list):
             messages += _messages(name, value, left_out, may_have_more)
             continue
         text = _text(name, value)
-        more = _text("input", row.get("input")) if role == "user" and "input" in columns.others else None
-        messages.append({"role": role, "content": f"{text}\n\n{more}" if text and more and more.strip() else text})
+        for material in _first(MATERIALS, columns.others) if role == "user" and text else ():
+            if (more := _text(material, row.get(material))) and more.strip():
+                text = f"{text}\n\n{more}"
+        messages.append({"role": role, "content": text})
     return messages
+
+
+def _earlier(history: object) -> list[Row]:
+    """The messages of earlier turns, as LLaMA-Factory keeps them: pairs of what was asked and answered."""
+    turns = _parsed(history, history) if isinstance(history, str) and history.strip() else history or []
+    if not isinstance(turns, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in turns):
+        raise BadRow("history is no list of pairs of a prompt and a response", history)
+    roles = ("user", "assistant")
+    return [
+        {"role": role, "content": _text("history", text)}
+        for turn in turns
+        for role, text in zip(roles, turn, strict=True)
+    ]
 
 
 def _messages(column: str, value: object, left_out: set[str], may_have_more: bool) -> list[Row]:
@@ -228,10 +267,14 @@ def _message(message: object, left_out: set[str], may_have_more: bool) -> Row:
     if "role" not in given and "from" in given:
         given = _from_sharegpt(given)
     role = _text("role", given.pop("role", None))
-    role = "system" if role == "developer" else role
+    role = ROLE_NAMES.get(role or "", role)
     made: Row = {"role": role, "content": _content(given.pop("content", None))}
-    if role == "assistant" and (calls := given.pop("tool_calls", None)):
+    if role == "assistant" and (
+        calls := given.pop("tool_calls", None) or _older_call(given.pop("function_call", None))
+    ):
         made["tool_calls"] = _calls(calls)
+        # Templates add the text to their own; what calls without a word has none.
+        made["content"] = made["content"] or ""
     for name in ("tool_call_id", "name") if role == "tool" else ():
         if name in given:
             made[name] = _text(name, given.pop(name))
@@ -239,11 +282,12 @@ def _message(message: object, left_out: set[str], may_have_more: bool) -> Row:
         for name in THOUGHTS:
             if name in given:
                 made[name] = _text(name, given.pop(name))
-        if not _learnt(given.pop("weight", 1)):
+        masks = [_learnt(name, given.pop(name)) for name in MASKS if name in given]
+        if not all(masks):
             made["weight"] = 0
-    elif given.get("weight") == 0:
+    else:
         # What nobody but the assistant says is learnt anyway.
-        del given["weight"]
+        given = {name: value for name, value in given.items() if name not in MASKS or value != 0}
     if unknown := [name for name, value in given.items() if value not in ([], {}, "")]:
         if role is None or (made["content"] is None and "tool_calls" not in made):
             raise BadRow("a message has no role or no content", ", ".join(message))
@@ -282,8 +326,15 @@ def _calls(value: object) -> list[Row]:
     return calls
 
 
-def _tools(value: object) -> list[Row]:
-    return _objects("tools", value) if value and value != [] else []
+def _older_call(call: object) -> list[Row] | None:
+    """OpenAI's older form of a call, in its newer one."""
+    return [{"type": "function", "function": call}] if call else None
+
+
+def _tools(tools: object, functions: object) -> list[Row]:
+    if functions and not tools:
+        return [{"type": "function", "function": its} for its in _objects("functions", functions)]
+    return _objects("tools", tools) if tools else []
 
 
 def _objects(name: str, value: object) -> list[Row]:
@@ -304,10 +355,10 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _learnt(weight: object) -> bool:
-    if isinstance(weight, bool) or weight not in (0, 1):
-        raise BadRow("weight is neither 0 nor 1", weight)
-    return weight == 1
+def _learnt(name: str, value: object) -> bool:
+    if value not in (0, 1) or (name == "weight" and isinstance(value, bool)):
+        raise BadRow(f"{name} is neither 0 nor 1" if name == "weight" else f"{name} is neither true nor false", value)
+    return value == 1
 
 
 def _label(value: object) -> str | None:

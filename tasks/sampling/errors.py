@@ -1,5 +1,6 @@
 """Why a dataset was not sampled."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,12 @@ SHOWN_FINDINGS = 10
 EXCERPT_CHARACTERS = 80
 UNKNOWN_KEYS = "unknown keys"
 """How rules end that `extra_columns` decides."""
+NOT_UTF8 = "is not UTF-8"
+
+
+def too_long(max_characters: int) -> str:
+    """The rule of a row that is longer: told of its characters, or of its bytes before it is read."""
+    return f"more than {max_characters} characters (max_characters)"
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,11 @@ class Finding:
     """Counted from 1 in its file. In JSON Lines it is the line's number."""
     rule: str
     excerpt: str
+
+    @property
+    def kind(self) -> str:
+        """The rule without what it says of this row alone: a place, a character's number."""
+        return re.sub(r"( at character \d+)? \((?!m\w+_\w+\)).*\)", "", self.rule)
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row}: {self.rule}: {self.excerpt}"

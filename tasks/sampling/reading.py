@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tasks.sampling.conversations import MESSAGE, SCHEMA, BadRow, Columns, columns_of, conversation, without_nulls
-from tasks.sampling.errors import Finding, UnreadableFile, excerpt
+from tasks.sampling.errors import Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
 from tasks.sampling.names import COMPRESSIONS
 from tasks.sampling.parameters import DatasetSampling
@@ -104,7 +104,7 @@ class SplitReader:
 def _open(file: DataFile, reader: str, source: Source, params: DatasetSampling) -> Reader:
     if reader == "parquet":
         return _ParquetConversations(file, params)
-    if reader == "json" and not source.reader_options.get("field"):
+    if reader == "json" and not source.reader_options.keys() & {"field", "encoding", "encoding_errors"}:
         return _JsonConversations(file, params)
     return _StreamedConversations(file, reader, source.reader_options, params)
 
@@ -287,14 +287,13 @@ class _ParquetConversations:
         self._reader.close()
 
     def _too_long(self, index: int, size: int) -> Finding:
-        rule = f"more than {self._max_characters} characters"
-        return Finding(self._file.name, index + 1, rule, f"{size:,} bytes")
+        return Finding(self._file.name, index + 1, too_long(self._max_characters), f"{size:,} bytes")
 
 
 def _is_plain(schema: pl.Schema, read: list[str]) -> bool:
     """Whether nothing has to be made of the columns: messages of role and text, an id and a prompt of text."""
     return (
-        "tools" not in read
+        {*read} <= {"messages", "prompt", "prompt_id"}
         and schema["messages"] in (pl.List(MESSAGE), pl.List(pl.Struct(MESSAGE.fields[::-1])))
         and all(schema[name] == pl.String for name in ("prompt", "prompt_id") if name in read)
     )

@@ -19,6 +19,14 @@ class SourceFile(BaseModel):
     bytes: int
 
 
+class DroppedRows(BaseModel):
+    """Rows that broke one rule and were left out."""
+
+    rule: str
+    rows: int
+    first: str = Field(description="File and row of the first, and what it holds, in short.")
+
+
 class SampledSplit(BaseModel):
     """One JSON Lines file of the sample: UTF-8, one conversation a line."""
 
@@ -27,6 +35,7 @@ class SampledSplit(BaseModel):
     rows: int
     source_rows: int = Field(description="Rows of the whole split at the source.")
     dropped: int = Field(description="Sampled rows that broke a rule and were left out.")
+    dropped_for: list[DroppedRows] = Field([], description="The same by rule.")
     bytes: int
     sha256: str = Field(description="Of the file's bytes, in hex.")
     turns: list[Bucket] = Field(description="Messages of a conversation.")

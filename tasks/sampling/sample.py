@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.sampling.checks import Checker, Rules
-from tasks.sampling.errors import SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
+from tasks.sampling.errors import NOT_UTF8, SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import SplitReader
-from tasks.sampling.results import SampledDataset, SampledSplit, SourceFile
+from tasks.sampling.results import DroppedRows, SampledDataset, SampledSplit, SourceFile
 from tasks.sampling.sameness import Seen
 from tasks.sampling.selection import Selection, selected
 from tasks.sampling.source import Source, resolve
@@ -24,7 +24,7 @@ from tasks.sampling.writer import SplitWriter, file_sha256, publish, unpublished
 if TYPE_CHECKING:
     from blocks.azure_ml_workspace import AzureMLWorkspace
 
-WRITER = f"2+polars-{pl.__version__}"
+WRITER = f"3+polars-{pl.__version__}"
 """Names how rows are chosen and written. Raise the number whenever the same parameters would give other bytes."""
 
 MANIFEST = "sample.json"
@@ -103,6 +103,9 @@ class _Sampling:
         self._progress = progress
         self._seen = Seen()
         self._findings: list[Finding] = []
+        self._dropped: dict[str, DroppedRows] = {}
+        """Of the split that is being read, by rule."""
+        self._rules_broken: set[str] = set()
         self._invalid = self._sampled = 0
         self._count_tokens = token_counter(params.tokenizer) if params.max_tokens and params.tokenizer else None
 
@@ -131,8 +134,15 @@ class _Sampling:
 
     def _remedy(self) -> str:
         params = self._params
-        if self._findings and all(finding.rule.endswith(UNKNOWN_KEYS) for finding in self._findings):
+        if all(rule.endswith(UNKNOWN_KEYS) for rule in self._rules_broken):
             return "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
+        if NOT_UTF8 in self._rules_broken:
+            return (
+                "Write the file as UTF-8 (of an older Windows: `iconv -f WINDOWS-1252 -t UTF-8`), or name its encoding in the "
+                "dataset card's `configs`. Dropping such rows would drop those with letters beyond English."
+            )
+        if self._invalid == self._sampled:
+            return "That is every row of the sample. Mend the dataset or the parameters."
         if params.on_invalid == "fail":
             return "Mend the dataset, or set on_invalid to drop to leave such rows out."
         if self._invalid > params.max_dropped:
@@ -159,7 +169,7 @@ class _Sampling:
 
     def _write(self, purpose: str, reader: SplitReader, chosen: Selection) -> dict[str, SampledSplit]:
         names = [purpose] if chosen.held_out is None else [purpose, VALIDATION]
-        before = self._invalid
+        self._dropped = {}
         counted: dict[str, Counter[str]] = {"left_out": Counter(), "kept": Counter()}
         with ExitStack() as closing:
             # Named by what they are for: whatever a split is called, two files never have one name.
@@ -178,9 +188,15 @@ class _Sampling:
             "files": [SourceFile(name=file.name, bytes=file.size) for file in reader.files],
             **{name: dict(sorted(its.items())) for name, its in counted.items()},
         }
-        dropped = {purpose: self._invalid - before}
+        dropped = {purpose: list(self._dropped.values())}
         return {
-            name: writer.result(reader.split, reader.rows, dropped=dropped.get(name, 0), **more)
+            name: writer.result(
+                reader.split,
+                reader.rows,
+                dropped=sum(its.rows for its in dropped.get(name, [])),
+                dropped_for=dropped.get(name, []),
+                **more,
+            )
             for name, writer in writers.items()
         }
 
@@ -192,11 +208,18 @@ class _Sampling:
             done += len(batch.frame) + len(batch.unreadable)
             chosen.mark(batch)
             good, findings = checker.check(batch, reader.files[batch.file].name)
-            self._invalid += len(findings)
-            self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
+            self._note(findings)
             yield good if batch.with_prompt else good.drop("prompt")
             self._progress(reader.split, done, len(chosen.indices))
         self._sampled += done
+
+    def _note(self, findings: list[Finding]) -> None:
+        self._invalid += len(findings)
+        self._findings += findings[: SHOWN_FINDINGS - len(self._findings)]
+        for its in findings:
+            first = f"{its.file}, row {its.row}: {its.excerpt}"
+            self._dropped.setdefault(its.kind, DroppedRows(rule=its.kind, rows=0, first=first)).rows += 1
+            self._rules_broken.add(its.kind)
 
     def _rules(self, split: str) -> Rules:
         params = self._params

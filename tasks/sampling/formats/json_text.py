@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.sampling.conversations import SHAREGPT_COLUMNS, BadRow
-from tasks.sampling.errors import Finding, UnreadableFile, excerpt
+from tasks.sampling.errors import NOT_UTF8, Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import row_bytes
 from tasks.sampling.formats.compressed import CHUNK_BYTES, Stream, decompressed, require_kind
 from tasks.sampling.formats.kind import BYTE_ORDER_MARK
@@ -89,7 +89,7 @@ class JsonReader:
     def _parsed(self, index: int, text: _Text) -> JsonRow:
         try:
             if text.text is None:
-                raise BadRow(f"more than {self._max_characters} characters", f"{text.size} bytes")
+                raise BadRow(too_long(self._max_characters), f"{text.size} bytes")
             return JsonRow(index, text.number, text.size, row=_row(text.text))
         except BadRow as bad:
             finding = Finding(self._file.name, text.number, bad.rule, excerpt(bad.value))
@@ -264,7 +264,7 @@ def _row(line: bytes) -> Row:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise BadRow("is not UTF-8", line[max(0, error.start - 20) : error.end + 20]) from error
+        raise BadRow(NOT_UTF8, line[max(0, error.start - 20) : error.end + 20]) from error
     try:
         row = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -9,6 +9,10 @@ from tasks.sampling.errors import InvalidRows
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import only_train, read_jsonl
 
+AS_UTF8 = (
+    "Write the file as UTF-8 (of an older Windows: `iconv -f WINDOWS-1252 -t UTF-8`), or name its encoding in the dataset card's "
+    "`configs`. Dropping such rows would drop those with letters beyond English."
+)
 FOLDER = Path(__file__).parents[2] / "data" / "bad_rows"
 
 REFUSALS = {
@@ -51,6 +55,8 @@ def test_a_bad_row_is_refused_with_its_file_row_rule_and_excerpt(name: str, tmp_
     remedy = (
         "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
         if name.endswith("unknown_key")
+        else AS_UTF8
+        if name == "not_utf8"
         else "Mend the dataset, or set on_invalid to drop to leave such rows out."
     )
     assert str(refusal.value) == (f"1 row breaks a rule. {remedy}\n  {name}.jsonl, row 2: {REFUSALS[name]}")

@@ -346,9 +346,8 @@ CALLED: list[Row] = [
     {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees"},
     {"role": "assistant", "content": "Mild."},
 ]
-CALLED_WRITTEN: list[Row] = [
-    {"content": None, **message} if "content" not in message else message for message in CALLED
-]
+CALLED_WRITTEN: list[Row] = [{"content": "", **message} if "content" not in message else message for message in CALLED]
+"""With a text in each message: templates add it to their own."""
 
 
 def test_ultrachat_is_written_as_it_is(tmp_path: Path) -> None:
@@ -533,7 +532,7 @@ def test_sharegpt_with_calls_is_written_as_calls(tmp_path: Path) -> None:
     assert written["messages"] == [
         SYSTEM,
         {"role": "user", "content": "How is the weather in Paris?"},
-        {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": call}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]},
         {"role": "tool", "content": '{"degrees": 21}'},
         {"role": "assistant", "content": "Mild."},
     ]
@@ -550,7 +549,7 @@ def test_a_function_call_that_is_no_json_is_refused(tmp_path: Path) -> None:
     ("asked", "answered"),
     [
         ("prompt", "response"), ("prompt", "completion"), ("instruction", "output"), ("instruction", "response"),
-        ("question", "answer"), ("query", "response"), ("input", "output"),
+        ("question", "answer"), ("question", "response"), ("query", "response"), ("input", "output"),
     ],
 )  # fmt: skip
 def test_columns_of_a_prompt_and_a_response_are_known_by_their_names(asked: str, answered: str, tmp_path: Path) -> None:
@@ -561,6 +560,7 @@ def test_columns_of_a_prompt_and_a_response_are_known_by_their_names(asked: str,
 def test_columns_of_a_prompt_and_a_response_may_be_named(tmp_path: Path) -> None:
     # dolly's, and another team's
     rows = [{"instruction": ASKED, "context": "", "response": ANSWERED, "category": "open_qa"}]
+    assert "has columns that are not of a conversation: category. Set" in _refused(rows, tmp_path)
     (row,) = _written(rows, tmp_path, extra_columns="drop")
     assert row["messages"] == PAIR
     parameters = {"prompt_column": "frage", "response_column": "antwort"}
@@ -581,6 +581,110 @@ def test_the_input_of_alpaca_follows_its_instruction(tmp_path: Path) -> None:
         _said(("user", "Translate to French.\n\nGood day"), ("assistant", "Bonjour")),
         PAIR,
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "parameters"),
+    [
+        ({"instruction": "Shorten.", "input": "Good day", "response": "Hi"}, {}),
+        ({"instruction": "Shorten.", "context": "Good day", "response": "Hi"}, {}),  # dolly's
+        ({"instruction": "Shorten.", "input": "Good day", "said": "Hi"}, {"response_column": "said"}),
+        ({"question": "Shorten.", "context": "Good day", "answer": "Hi"}, {}),
+    ],
+)
+def test_what_a_prompt_is_about_follows_it(row: Row, parameters: dict[str, Any], tmp_path: Path) -> None:
+    if "said" in row:
+        parameters = {**parameters, "prompt_column": "instruction"}
+    (written,) = _written([row], tmp_path, **parameters)
+    assert written["messages"] == _said(("user", "Shorten.\n\nGood day"), ("assistant", "Hi"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": PAIR, "system": SYSTEM["content"]},  # Bedrock's
+        {"question": ASKED, "response": ANSWERED, "system_prompt": SYSTEM["content"], "id": "flan.1"},  # OpenOrca's
+        {
+            "conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": ANSWERED}],
+            "system": "You are brief.",
+        },
+    ],
+    ids=["messages", "prompt_response", "sharegpt"],
+)
+@pytest.mark.parametrize("form", ["rows.jsonl", "rows.parquet"])
+def test_a_column_of_the_system_s_text_speaks_first_in_every_format(row: Row, form: str, tmp_path: Path) -> None:
+    rows: list[Row] = [row, {**row, **{name: "" for name in row if name.startswith("system")}}]
+    if form == "rows.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / form)
+    else:
+        write_jsonl(tmp_path / form, rows)
+    train = train_of(tmp_path / form, tmp_path / "out")
+    assert [its["messages"] for its in read_jsonl(train.path)] == [[SYSTEM, *PAIR], PAIR]
+    assert train.left_out == {}
+
+
+def test_two_texts_of_the_system_s_are_refused(tmp_path: Path) -> None:
+    told = _refused([{"messages": [SYSTEM, *PAIR], "system": "Be long."}], tmp_path)
+    assert "row 1: has a system message and a text in system beside it: 'Be long.'" in told
+
+
+def test_earlier_turns_of_llama_factory_come_first(tmp_path: Path) -> None:
+    row = {
+        "instruction": "And?",
+        "input": "",
+        "output": "Yes.",
+        "history": [[ASKED, ANSWERED]],
+        "system": "You are brief.",
+    }
+    expected = [SYSTEM, *PAIR, *_said(("user", "And?"), ("assistant", "Yes."))]
+    assert _written([row], tmp_path)[0]["messages"] == expected
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rows.parquet")
+    assert read_jsonl(train_of(tmp_path / "rows.parquet", tmp_path / "out").path)[0]["messages"] == expected
+    told = _refused([row | {"history": [[ASKED]]}], tmp_path)
+    assert "row 1: history is no list of pairs of a prompt and a response" in told
+
+
+def test_tools_may_stand_beside_a_prompt_and_a_response(tmp_path: Path) -> None:
+    (row,) = _written([{"instruction": ASKED, "output": ANSWERED, "tools": json.dumps([WEATHER])}], tmp_path)
+    assert (row["messages"], row["tools"]) == (PAIR, [WEATHER])
+
+
+def test_openai_s_older_calls_are_written_as_its_newer_ones(tmp_path: Path) -> None:
+    older = [
+        CALLED[0],
+        {"role": "assistant", "content": None, "function_call": CALL["function"]},
+        {"role": "function", "name": "get_current_weather", "content": "21 degrees"},
+        CALLED[3],
+    ]
+    (row,) = _written([{"messages": older, "functions": [WEATHER["function"]]}], tmp_path)
+    call = {"type": "function", "function": CALL["function"]}
+    assert row["messages"] == [
+        CALLED[0],
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "name": "get_current_weather", "content": "21 degrees"},
+        CALLED[3],
+    ]
+    assert row["tools"] == [WEATHER]
+
+
+@pytest.mark.parametrize("mask", [{"train": False}, {"loss": False}, {"loss": 0}, {"weight": 0}])
+def test_an_answer_that_is_masked_by_any_word_is_not_learnt(mask: Row, tmp_path: Path) -> None:
+    (name, value), masked = next(iter(mask.items())), _said(("user", "Hi"), ("assistant", "Hello"))
+    masked = [masked[0] | mask, masked[1] | mask]
+    seen = {"role": "assistant", "content": ANSWERED, name: type(value)(1)}
+    (row,) = _written([{"messages": [*masked, PAIR[0], seen]}], tmp_path)
+    assert [message.get("weight") for message in row["messages"]] == [None, 0, None, None]
+    assert not any({"train", "loss"} & message.keys() for message in row["messages"])
+    odd = [PAIR[0], PAIR[1] | {name: "no"}]
+    assert f"row 1: {name} is neither " in _refused([{"messages": odd}], tmp_path)
+
+
+def test_a_column_that_changes_what_a_row_means_is_not_advised_away(tmp_path: Path) -> None:
+    told = _refused([{"prompt": ASKED, "completion": ANSWERED, "label": False}], tmp_path)  # KTO's
+    assert (
+        "Set extra_columns to drop to leave them out of the sample, but label tells which answers are good ones."
+        in told
+    )
 
 
 def test_a_prompt_and_its_completion_may_be_lists_of_messages(tmp_path: Path) -> None:
@@ -647,8 +751,14 @@ def test_a_format_that_is_named_is_the_one_that_is_read(tmp_path: Path) -> None:
         ("rows.csv", "prompt;response\nWhat?;That.\n", {"sep": ";"}, "That."),
         ("rows.csv", "prompt,response\nWas?,Für uns.\n".encode("latin-1"), {"encoding": "latin-1"}, "Für uns."),
         ("rows.json", '{"version": 1, "data": [{"prompt": "What?", "response": "That."}]}', {"field": "data"}, "That."),
+        (
+            "rows.jsonl",
+            '{"prompt": "Was?", "response": "Für uns."}\n'.encode("cp1252"),
+            {"encoding": "cp1252"},
+            "Für uns.",
+        ),
     ],
-    ids=["a separator", "an encoding", "a field"],
+    ids=["a separator", "an encoding", "a field", "an encoding of JSON"],
 )
 def test_a_card_says_how_its_files_are_read(
     name: str, data: str | bytes, configs: dict[str, str], expected: str, tmp_path: Path

@@ -226,7 +226,7 @@ def test_tokens_are_bounded_with_the_model_s_tokenizer(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "rows.jsonl", rows)
     with pytest.raises(InvalidRows) as refused:
         sample(only_train(source, max_tokens=4, tokenizer=str(tmp_path)), tmp_path / "out")
-    assert str(refused.value).splitlines()[1:] == ["  rows.jsonl, row 2: more than 4 tokens: 8"]
+    assert str(refused.value).splitlines()[1:] == ["  rows.jsonl, row 2: more than 4 tokens (max_tokens): 8"]
     first = sample(only_train(source, max_tokens=8, tokenizer=str(tmp_path)), tmp_path / "out")
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text() + "\n")
     second = sample(only_train(source, max_tokens=8, tokenizer=str(tmp_path)), tmp_path / "out")

@@ -23,6 +23,7 @@ import pytest
 from tasks.sampling.errors import DatasetError
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import Row, conversation, conversations, only_train
+from tests.tasks.dataset.test_bad_rows import AS_UTF8
 
 MOST_CHARACTERS = 1_800
 """Of a refusal: it is read in a run's state."""
@@ -37,6 +38,7 @@ DROPPED = {"on_invalid": "drop", "max_dropped": 1_000_000, "max_dropped_percent"
 """Every bad row may be left out. A broken file is refused all the same."""
 
 MEND = "Mend the dataset, or set on_invalid to drop to leave such rows out."
+EVERY_ROW = "That is every row of the sample. Mend the dataset or the parameters."
 LEAVE_KEYS_OUT = "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
 
 
@@ -555,9 +557,12 @@ ROWS: dict[str, tuple[Row, str]] = {
     ),
     "300,000 characters": (
         chat(("user", "x" * 300_000), ("assistant", "y")),
-        "more than 200000 characters: 300001",
+        "more than 200000 characters (max_characters): 300001",
     ),
-    "5 MB": (chat(("user", "x" * 5_000_000), ("assistant", "y")), "more than 200000 characters: '5000086 bytes'"),
+    "5 MB": (
+        chat(("user", "x" * 5_000_000), ("assistant", "y")),
+        "more than 200000 characters (max_characters): '5000086 bytes'",
+    ),
     "a row of ShareGPT": (
         sharegpt(("human", "x"), ("gpt", "y")),
         "messages are missing: null",  # product: "has unknown keys: 'conversations'", and to drop those does not help
@@ -646,7 +651,8 @@ def test_rows_that_are_not_utf8_are_named(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(f'{ONE}\n{{"messages": "café"}}\n'.encode("latin-1"))
     message = refusal(tmp_path / "rows.jsonl", tmp_path / "out")
     assert (
-        message == f'1 row breaks a rule. {MEND}\n  rows.jsonl, row 2: is not UTF-8: \'{{"messages": "caf\\\\xe9"}}\''
+        message
+        == f'1 row breaks a rule. {AS_UTF8}\n  rows.jsonl, row 2: is not UTF-8: \'{{"messages": "caf\\\\xe9"}}\''
     )
 
 
@@ -695,7 +701,7 @@ def test_columns_of_another_type_are_bad_rows(name: str, tmp_path: Path) -> None
     columns, said = TYPES[name]
     (tmp_path / "rows.parquet").write_bytes(parquet(pa.table(columns)))
     message = refusal(tmp_path / "rows.parquet", tmp_path / "out")
-    assert message == f"1 row breaks a rule. {MEND}\n  rows.parquet, row 1: {said}"
+    assert message == f"1 row breaks a rule. {EVERY_ROW}\n  rows.parquet, row 1: {said}"
 
 
 @dataclass(frozen=True)
@@ -1115,23 +1121,23 @@ def test_a_tokenizer_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
 
 
 BOUNDS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "characters": ({"max_characters": 5}, MEND, "more than 5 characters: 18"),
-    "few characters": ({"min_characters": 50}, MEND, "fewer than 50 characters: 18"),
-    "tokens": ({"max_tokens": 3, "tokenizer": "tokenizer.json"}, MEND, "more than 3 tokens: 8"),
+    "characters": ({"max_characters": 5}, EVERY_ROW, "more than 5 characters (max_characters): 18"),
+    "few characters": ({"min_characters": 50}, EVERY_ROW, "fewer than 50 characters (min_characters): 18"),
+    "tokens": ({"max_tokens": 3, "tokenizer": "tokenizer.json"}, EVERY_ROW, "more than 3 tokens (max_tokens): 8"),
     "the last speaker": (
         {"split_options": {"train_sft": {"ends_with": "user"}}},
-        MEND,
+        EVERY_ROW,
         "the last message is not the user's: 'user, assistant'",
     ),
     "the number that may be dropped": (
         {"max_characters": 5, "on_invalid": "drop", "max_dropped": 2, "max_dropped_percent": 100},
-        "At most 2 may be dropped. Mend the dataset, or raise max_dropped.",
-        "more than 5 characters: 18",
+        EVERY_ROW,
+        "more than 5 characters (max_characters): 18",
     ),
     "the share that may be dropped": (
         {"max_characters": 5, "on_invalid": "drop"},
-        "That is 100 % of the 3 sampled rows, and at most 20 % may be dropped. Mend the dataset, or raise max_dropped_percent.",
-        "more than 5 characters: 18",
+        EVERY_ROW,
+        "more than 5 characters (max_characters): 18",
     ),
 }
 
@@ -1144,6 +1150,12 @@ def test_a_bound_that_rows_break_is_named(name: str, tmp_path: Path) -> None:
     message = refusal(one_file("rows.jsonl")(tmp_path), tmp_path / "out", **parameters)
     findings = "".join(f"\n  rows.jsonl, row {row}: {said}" for row in (1, 2, 3))
     assert message == f"3 rows break a rule. {remedy}{findings}"
+
+
+def test_the_number_that_may_be_dropped_is_told(tmp_path: Path) -> None:
+    source = one_file("rows.jsonl", lines(*conversations(9), *[chat(("user", "x"))] * 2))(tmp_path)
+    message = refusal(source, tmp_path / "out", on_invalid="drop", max_dropped=1, max_dropped_percent=100)
+    assert "At most 1 may be dropped. Mend the dataset, or raise max_dropped." in message
 
 
 def test_a_share_below_a_percent_is_told_as_it_is(tmp_path: Path) -> None:

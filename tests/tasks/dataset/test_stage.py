@@ -67,6 +67,26 @@ def test_a_refusal_fails_the_run_with_its_own_words(tmp_path: Path) -> None:
         sampling(only_train(source), tmp_path / "out")
 
 
+def test_what_was_dropped_is_told_by_rule_with_its_first_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    others = [conversation(9), conversation(9), conversation(9)]
+    rows = [*conversations(8), conversation(90, text="x" * 99), *others, conversation(91, text="y" * 99)]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    params = only_train(source, on_invalid="drop", max_dropped_percent=50, max_characters=99)
+    sampled = sampling(params, tmp_path / "out")
+    told = [(its.rule, its.rows, its.first) for its in sampled.train.dropped_for]
+    assert (sampled.train.rows, sampled.train.dropped) == (9, 4)
+    assert told == [
+        ("more than 99 characters (max_characters)", 2, "rows.jsonl, row 9: 208"),
+        ("the conversation is in the training sample too", 2, f"rows.jsonl, row 11: '{conversation(9)['prompt_id']}'"),
+    ]
+    assert (
+        "train: 2 rows were left out: more than 99 characters (max_characters); the first: rows.jsonl, row 9"
+        in caplog.text
+    )
+    assert "| train | more than 99 characters (max_characters) | 2 | rows.jsonl, row 9: 208 |" in _artifact("dataset")
+    assert json.loads((sampled.train.path.parent / "sample.json").read_text())["train"]["dropped_for"][1]["rows"] == 2
+
+
 def test_the_hub_s_token_comes_from_a_block_and_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Secret(value="hf_secret").save("hub-token", overwrite=True)
     source = write_jsonl(tmp_path / "rows.jsonl", conversations(3))
