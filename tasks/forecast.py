@@ -40,8 +40,16 @@ MOST_BYTES = 64 << 20
 """Of a tokenizer.json; the largest in use have a third of that."""
 LONGEST = 10_000_000
 """Tokens. A tokenizer whose model has no limit of its own writes a number of thirty digits."""
-TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 LEARNT_FROM = ("train", "validation", "test")
+TEXTS_ALONE = (
+    "The texts alone are counted. What the chat template adds takes room within the limit, too, so that fewer rows may be learnt; "
+    "the ends of answers and calls of tools are learnt, too, so that the trainer may count more tokens."
+)
+OWN_SHARE = (
+    "There is no validation sample, so the component cuts one off the training rows (and a test sample, if there is none): those "
+    "rows are not learnt."
+)
 
 CountTokens = Callable[[Sequence[Sequence[str]]], list[list[int]]]
 
@@ -72,6 +80,8 @@ class Forecast(BaseModel):
     """In tokens: max_seq_length, or the model's own; None if that is not known."""
     splits: dict[str, Learnable] = {}
     """By split: train, validation, test."""
+    notes: list[str] = []
+    """What else of the sample is not learnt, a sentence each."""
     why_none: str = ""
     """Where there is no forecast, a sentence that says why."""
 
@@ -83,11 +93,11 @@ class Forecast(BaseModel):
                 f"{its.looked_at} have {its.answer_tokens:,} tokens of answers; how many can be learnt is not known, since "
                 "max_seq_length is the model's own and its tokenizer does not tell it"
             )
-        short = its.rows - its.rows_with_answer
+        short, use = its.rows - its.rows_with_answer, "learnt" if split == "train" else "measured"
         why = f" ({short} without an answer that begins within {self.limit} tokens, max_seq_length)" if short else ""
         return (
-            f"at most {its.rows_with_answer} of {its.looked_at} can be learnt{why}, at most {its.answer_tokens_within:,} of "
-            f"{its.answer_tokens:,} tokens of answers"
+            f"at most {its.rows_with_answer} of {its.looked_at} can be {use}{why}; of the answers' texts "
+            f"{its.answer_tokens_within:,} of {its.answer_tokens:,} tokens"
         )
 
 
@@ -175,7 +185,7 @@ def _made_or_why_not(
         limit, count = asked if asked > 0 else _own_limit(path), text_counter(str(path))
         splits = {name: its for name, its in data.splits().items() if name in LEARNT_FROM}
         counted = {name: learnable(its.path, its.rows, count, limit) for name, its in splits.items()}
-        return Forecast(limit=limit, splits=counted)
+        return Forecast(limit=limit, splits=counted, notes=list(_notes(data, _template(path))))
     except _NoForecast as why:
         return _none(str(why))
     except DatasetError as error:
@@ -192,6 +202,27 @@ def _none(why: str) -> Forecast:
         why_none=f"There is no forecast of what can be learnt: {why.rstrip('.')}. The run goes on without; "
         "dataset.tokenizer may name a tokenizer.json."
     )
+
+
+def _notes(data: SampledDataset, template: str | None) -> Iterator[str]:
+    from tasks.sampling.conversations import THOUGHTS
+
+    if data.validation is None:
+        yield OWN_SHARE
+    for name in ("tools", "tool_calls", *THOUGHTS):
+        if (rows := data.train.kept.get(name)) and template is not None and name not in template:
+            yield f"The model's chat template does not write {name}, which {rows} training rows have: that is not learnt."
+
+
+def _template(tokenizer: Path) -> str | None:
+    """The model's chat template, or all that it has; None if it is not known."""
+    beside = tokenizer.with_name(TEMPLATE)
+    try:
+        if beside.is_file():
+            return beside.read_text("utf-8")
+        return json.dumps(json.loads(tokenizer.with_name(CONFIG).read_text("utf-8"))["chat_template"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _own_limit(tokenizer: Path) -> int | None:
@@ -221,7 +252,7 @@ def _fetch(workspace: AzureMLWorkspace, model: FoundationModel, folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as scratch:
         # The tokenizer last: once it is there, all is.
-        for blob in (found.with_name(CONFIG), found):
+        for blob in (found.with_name(CONFIG), found.with_name(TEMPLATE), found):
             if sizes.get(blob, sys.maxsize) <= MOST_BYTES:
                 part = Path(scratch, blob.name)
                 with part.open("wb") as file:
@@ -261,5 +292,8 @@ def _show(forecast: Forecast) -> None:
     for split, its in forecast.splits.items():
         level = logging.WARNING if its.rows_with_answer < its.rows else logging.INFO
         run_logger().log(level, "%s: %s", split, forecast.sentence(split))
-    told = [f"* **{split}**: {forecast.sentence(split)}." for split in forecast.splits]
-    publish_markdown("forecast", "What can be learnt", "\n".join(told) or forecast.why_none)
+    for note in forecast.notes:
+        run_logger().warning(note)
+    told = "\n".join(f"* **{split}**: {forecast.sentence(split)}." for split in forecast.splits)
+    parts = [told, TEXTS_ALONE, *forecast.notes] if told else [forecast.why_none]
+    publish_markdown("forecast", "What can be learnt", "\n\n".join(parts))

@@ -170,11 +170,12 @@ def _forecast_and_learnt(forecast: Forecast, learnt: dict[str, LearntRows]) -> l
         if told is None and used is None:
             continue
         limited = told if forecast.limit is not None else None
+        missing = "cut off train" if forecast.splits and told is None else "unknown"
         rows.append(
             (
                 split,
                 told.sampled if told else used.used + used.left_out if used else "",
-                f"{limited.rows_with_answer} of {limited.looked_at}" if limited else "unknown",
+                f"{limited.rows_with_answer} of {limited.looked_at}" if limited else missing,
                 *((used.used, used.left_out, used.too_long, used.truncated) if used else ("unknown",) * 4),
                 f"{told.answer_tokens:,}" if told else "unknown",
                 f"{limited.answer_tokens_within:,}" if limited else "unknown",
@@ -183,10 +184,10 @@ def _forecast_and_learnt(forecast: Forecast, learnt: dict[str, LearntRows]) -> l
         )
     header = (
         "Learnt from", "rows sampled", "can be learnt, at most", "used by the trainer", "left out", "too long", "cut off",
-        "tokens of answers", "can be learnt, at most", "with loss", "of the tokens used",
+        "tokens of answers", "of them within the limit", "with loss", "of the tokens used",
     )  # fmt: skip
     untold = "" if learnt else "The component does not tell what it used. The forecast is an upper bound."
-    return [markdown_table(header, rows), untold, forecast.why_none] if rows else [forecast.why_none]
+    return [markdown_table(header, rows), untold, *forecast.notes, forecast.why_none] if rows else [forecast.why_none]
 
 
 def _learnt(metrics: dict[str, float]) -> dict[str, LearntRows]:

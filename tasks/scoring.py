@@ -88,6 +88,10 @@ def smoke_score(
         SmokeFailed: a status that does not pass, an answer without text, or one that took too long.
     """
     split = data.score or data.test or data.train
+    if split is data.train:
+        run_logger().warning(
+            "There is no scoring or test split: the questions are ones that the model was trained with."
+        )
     conversations = sample_conversations(split.path, choice.rows, choice.seed)
     key = str(workspace.client().online_endpoints.get_keys(deployment.endpoint.name).primary_key)
     budget = choice.retry_budget_seconds

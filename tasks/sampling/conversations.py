@@ -142,8 +142,13 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
     if prompt or response:
         missing = [name for name in pairs[0] if name not in found]
         raise UnreadableFile(
-            f"{file} has no column {' and no column '.join(missing)}, as named in prompt_column or response_column. {told}. Name "
-            "one that it has."
+            f"{file} has no column {' and no column '.join(missing)}: prompt_column is {pairs[0][0]}, response_column is "
+            f"{pairs[0][1]}{'' if prompt and response else ', since only the other is named'}. {told}. Name both by what it has."
+        )
+    if {"role", "content"} <= found:
+        raise UnreadableFile(
+            f"{file} has a message in each row, not a conversation. {told}. Write each conversation as one row, its messages as a "
+            "list in the column messages."
         )
     raise UnreadableFile(
         f"{file} has no conversations{f' of the format {format}' if format else ' that are known'}: neither {WANTED[format]}. "

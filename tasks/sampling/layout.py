@@ -5,6 +5,7 @@ files under the same names with the card's own text, and one way serves the hub,
 """
 
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.sampling.errors import SourceUnavailable, listed
-from tasks.sampling.names import format_of
+from tasks.sampling.names import by_the_source, format_of
 from tasks.sampling.quiet import quiet_datasets
 from tasks.sampling.tree import DataFile, Tree
 
+CONFIGS_PAGE = "https://huggingface.co/docs/hub/datasets-manual-configuration"
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
 """What `datasets` reads of a repository beside its data."""
 MOST_CARD_BYTES = 8 << 20
@@ -34,6 +36,8 @@ class Layout:
     """The reader's settings that the card gives."""
     splits: dict[str, list[str]]
     """Names of the files, in the order `datasets` reads them."""
+    folder: str = ""
+    """What their names begin with, where the subset is a folder."""
 
 
 def layout_of(tree: Tree, subset: str | None, *, split: str | None = None) -> Layout:
@@ -184,7 +188,7 @@ def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datas
         if field.name not in ("name", "version", "data_dir", "data_files", "description", "features")
         and (value := getattr(builder.config, field.name)) != getattr(type(builder.config)(), field.name)
     }
-    return Layout(folder or builder.config.name, described, options, splits)
+    return Layout(folder or builder.config.name, described, options, splits, f"{folder}/" if folder else "")
 
 
 def _subset_folder(outline: Path, subset: str | None) -> str | None:
@@ -199,7 +203,13 @@ def _subset(tree: Tree, outline: str, subset: str | None, datasets: Any) -> str 
     told = f"{tree.id} has {len(names)} subsets: {listed(names)}"
     if subset is not None and subset not in names:
         if names == ["default"]:
-            folders = {file.name.partition("/")[0] for file in tree.files if "/" in file.name and format_of(file.name)}
+            data = [file.name for file in tree.files if format_of(file.name)]
+            if called_so := [name for name in data if subset in re.split(r"[-_./ ]", name)]:
+                raise SourceUnavailable(
+                    f"{tree.id} has no subset {subset}, but files that are called so: {listed(called_so)}. Make them one in the "
+                    f"`configs` of a README.md beside them ({CONFIGS_PAGE}), or {by_the_source(tree.id)}."
+                )
+            folders = {name.partition("/")[0] for name in data if "/" in name}
             if folders:
                 raise SourceUnavailable(
                     f"{tree.id} has no subset {subset}, and no folder of that name. Name one of its folders, "
@@ -227,17 +237,19 @@ def _explained(tree: Tree, described: bool, error: Exception) -> str:
             f"{listed(file.name for file in tree.files)}."
         )
     if "same data file format" in said:
-        kinds = Counter(suffix for file in tree.files if (suffix := format_of(file.name)))
-        told = ", ".join(f"{count} of {suffix}" for suffix, count in kinds.most_common())
+        # `datasets` takes pictures and sheets for data, too.
+        kinds = Counter(format_of(file.name) or PurePosixPath(file.name).suffix.lstrip(".") for file in tree.files
+                        if file.name not in CARDS and PurePosixPath(file.name).suffix)  # fmt: skip
+        told = ", ".join(f"{count} of {suffix}" for suffix, count in sorted(kinds.items()))
         return (
-            f"The splits of {tree.id} are in different formats: {told}. Write all of them in one, or name one file or a glob "
-            "as the source."
+            f"The splits of {tree.id} are in different formats: {told}. Write all of them in one, or "
+            f"{by_the_source(tree.id)}."
         )
     if error.__class__.__name__ == "BadZipFile" or any(file.name.endswith(".zip") for file in tree.files):
         return f"{tree.id} keeps its rows in a zip archive. Unpack it, and give the folder as the source."
     return (
         f"`datasets` cannot tell which files of {tree.id} are which split: {said}. Describe them in the `configs` of its "
-        "README.md, or name one file or a glob as the source."
+        f"README.md, or {by_the_source(tree.id)}."
     )
 
 

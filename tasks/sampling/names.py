@@ -9,8 +9,19 @@ from tasks.sampling.errors import SourceUnavailable, listed
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
-SHARD = re.compile(r"[-_.](?P<index>\d{5})-of-(?P<count>\d{5})([-_.][0-9a-f]{16})?\Z")
-"""How `push_to_hub` and `to_parquet` number the files of a split; uploads of before 2023 have a hash behind."""
+SHARD = re.compile(r"[-_. ](?P<index>\d+)[-_]of[-_](?P<count>\d+)([-_.][0-9a-f]{16})?\Z")
+"""How `push_to_hub` and others number the files of a split; uploads of before 2023 have a hash behind."""
+PART = re.compile(r"(?:(?:^|[-_. /])(?:part|shard|chunk)[-_. ]?|[-_. ](?=\d{5}\Z))(?P<number>\d+)\Z")
+"""How those number them who do not say of how many."""
+
+MOST_PARTS = 100_000
+"""More files than that no folder may have."""
+
+NOT_MEANT = frozenset({
+    "old", "older", "backup", "backups", "bak", "copy", "rejected", "rejects", "discarded", "deleted", "removed", "withdrawn",
+    "excluded", "invalid", "broken", "draft", "drafts", "tmp", "temp", "trash", "archive", "archived", "obsolete", "deprecated",
+})  # fmt: skip
+"""Words by which a file's name says that it is not the dataset's any more, or not yet."""
 
 
 def without_compression(name: str) -> str:
@@ -30,6 +41,15 @@ def format_of(name: str) -> str | None:
     }.get(PurePosixPath(base).suffix)  # fmt: skip
 
 
+def by_the_source(source: str) -> str:
+    """How to say by the source alone which files are meant: the end of a sentence."""
+    if source.startswith("azureml:"):
+        return "give the path of one file as the source"
+    if source.startswith("/"):
+        return "name one file or a glob as the source"
+    return "download those that are meant and give their folder as the source"
+
+
 def one_reader(source: str, split: str, names: list[str]) -> str:
     if not names:
         raise SourceUnavailable(f"{source}: split {split} has no file. Check how the dataset was written.")
@@ -45,40 +65,65 @@ def one_reader(source: str, split: str, names: list[str]) -> str:
         told = " and ".join(f"{kind} ({listed(its)})" for kind, its in formats.items())
         raise SourceUnavailable(
             f"{source}: split {split} is there in {len(formats)} formats: {told}. Move those that are not meant out of the "
-            "dataset, or name one file or a glob as the source."
+            f"dataset, or {by_the_source(source)}."
         )
     kind = str(next(iter(formats)))
     return "csv" if kind == "tsv" else kind
 
 
-def named_after(split: str, names: Iterable[str]) -> list[str]:
-    """The files called exactly as the split, or those of a folder called so: what the notebook's download script writes."""
-    own = [name for name in names if format_of(name) and _stem(name) == split and "/" not in name]
-    return own or [name for name in names if format_of(name) and str(PurePosixPath(name).parent) == split]
+def named_after(split: str, names: Iterable[str], folder: str = "") -> list[str]:
+    """The files called exactly as the split, or those of a folder called so: what the notebook's download script writes.
+
+    Args:
+        folder: the one that is the subset, with a slash behind.
+    """
+    below = [name for name in names if format_of(name) and name.startswith(folder)]
+    own = [name for name in below if name.removeprefix(folder).rpartition("/")[0] == "" and _stem(name) == split]
+    return own or [name for name in below if str(PurePosixPath(name).parent) == f"{folder}{split}"]
 
 
 def refuse_incomplete(source: str, split: str, names: Iterable[str]) -> None:
-    """Refuses numbered files of which one is missing, or which are of two uploads."""
-    shards: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for name in names:
-        stem = str(PurePosixPath(name).with_name(_stem(name)))
+    """Refuses files numbered as so many of so many of which one is missing, or which are of two uploads."""
+    shards: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for stem in map(_path, names):
         if match := SHARD.search(stem):
-            shards[stem[: match.start()]].append((int(match["index"]), int(match["count"])))
-    for stem, numbers in shards.items():
-        counts = sorted({count for _, count in numbers})
-        if len(counts) > 1 or len(set(numbers)) < len(numbers):
+            shards[stem[: match.start()]].append((match["index"], match["count"]))
+    for stem, told in shards.items():
+        indices, counts = [index for index, _ in told], sorted({int(count) for _, count in told})
+        if len(counts) > 1 or len(set(indices)) < len(indices):
             raise SourceUnavailable(
-                f"{source}: split {split} holds files of two uploads of {stem}: {len(numbers)} files, numbered "
+                f"{source}: split {split} holds files of two uploads of {stem}: {len(told)} files, numbered "
                 f"of {' and of '.join(map(str, counts))}. Remove those of the older upload."
             )
-        if len(numbers) < counts[0]:
-            have = {index for index, _ in numbers}
-            first = 0 if 0 in have else 1
-            missing = [f"{index:05}" for index in range(first, counts[0] + first) if index not in have]
+        first = 0 if 0 in map(int, indices) else 1
+        if missing := _missing(indices, first, counts[0] + first):
             raise SourceUnavailable(
                 f"{source}: split {split} is incomplete: of the {counts[0]} files of {stem}, number {listed(missing)} "
-                "is missing. Copy the dataset again, or name the files that are meant by a glob as the source."
+                f"is missing. Copy the dataset again, or {by_the_source(source)}."
             )
+
+
+def refuse_gaps(source: str, split: str, names: Iterable[str]) -> None:
+    """Refuses files that are numbered without saying of how many, and of which one between is missing."""
+    parts: dict[str, list[str]] = defaultdict(list)
+    for stem in map(_path, names):
+        if SHARD.search(stem) is None and (match := PART.search(stem)):
+            parts[stem[: match.start("number")]].append(match["number"])
+    for stem, indices in parts.items():
+        least, most = min(map(int, indices)), max(map(int, indices))
+        if len(indices) > 1 and (missing := _missing(indices, min(least, 1), most)):
+            raise SourceUnavailable(
+                f"{source}: split {split} is incomplete: of the files {stem}..., number {listed(missing)} is missing. Copy the "
+                f"dataset again, or say in the `configs` of a README.md which files are the split, or {by_the_source(source)}."
+            )
+
+
+def _missing(indices: list[str], first: int, end: int) -> list[str]:
+    """Of the numbers from `first` up to `end`, those that `indices` has not, as wide as its own."""
+    have = set(map(int, indices))
+    return [
+        f"{number:0{len(indices[0])}}" for number in range(first, min(end, first + MOST_PARTS)) if number not in have
+    ]
 
 
 def refuse_unlike(source: str, split: str, names: list[str]) -> None:
@@ -101,12 +146,18 @@ def refuse_unlike(source: str, split: str, names: list[str]) -> None:
         )
     raise SourceUnavailable(
         f"{told}. Move those that are not meant out of the dataset; or say in the `configs` of a README.md which files are the "
-        "split, or name one file or a glob as the source."
+        f"split, or {by_the_source(source)}."
     )
 
 
 def _family(name: str, split: str) -> str:
-    """What a file's path says beside a number: its folder, and its name where that is what makes it the split's."""
+    """What a file's path says beside a number: its folder, its name where that is what makes it the split's, and whether it
+    says that it is not meant."""
+    parts = re.split(r"[^a-z]+", without_compression(name.lower()))
+    return " ".join([_place(name, split), *sorted(NOT_MEANT.intersection(parts))])
+
+
+def _place(name: str, split: str) -> str:
     from datasets.data_files import SPLIT_KEYWORDS
 
     words = {str(key): set(value) for key, value in SPLIT_KEYWORDS.items()}.get(split, {split})
@@ -117,6 +168,11 @@ def _family(name: str, split: str) -> str:
             return _without_numbers("/".join((*path.parts[:depth], _dotted(stem))))
     own = stem if words & set(re.split(r"[-._ 0-9]+", stem)) else _dotted(stem)
     return _without_numbers("/".join((*path.parts[:-1], own)))
+
+
+def _path(name: str) -> str:
+    """The file's path without the endings of its format and compression."""
+    return str(PurePosixPath(name).with_name(_stem(name)))
 
 
 def _stem(name: str) -> str:

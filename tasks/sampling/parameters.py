@@ -148,7 +148,8 @@ class DatasetSampling(Group):
         le=50,
         title="Validation percent",
         description=(
-            "Share of the training sample held out for validation, in percent, when no validation split is named. 0 holds out none."
+            "Share of the training sample held out for validation, in percent, at least one row, when no validation split is "
+            "named. 0 holds out none here: then the component cuts a share of its own off the training rows."
         ),
         json_schema_extra=at(13),
     )
@@ -156,14 +157,17 @@ class DatasetSampling(Group):
         "test_sft",
         pattern=SPLIT_NAME,
         title="Test split",
-        description="The split the trained model is tested with.",
+        description="The split the trained model is tested with; null where the dataset has none.",
         json_schema_extra=at(14),
     )
     score_split: str | None = Field(
         "test_gen",
         pattern=SPLIT_NAME,
         title="Scoring split",
-        description="The split whose conversations the deployed model is asked to answer.",
+        description=(
+            "The split whose conversations the deployed model is asked to answer; may be the test split. null: those of the test "
+            "split are taken, or of the training split where there is none."
+        ),
         json_schema_extra=at(15),
     )
     split_options: dict[str, SplitOptions] = Field(
@@ -241,8 +245,13 @@ class DatasetSampling(Group):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         names = [name for name in self.splits().values() if name is not None]
-        if len(set(names)) < len(names):
-            raise ValueError(f"one split cannot serve twice, but the splits are {', '.join(names)}")
+        # Nothing is measured with the scoring split.
+        own = names[:-1] if self.score_split is not None and self.score_split == self.test_split else names
+        if len(set(own)) < len(own):
+            raise ValueError(
+                f"one split cannot serve twice, but the splits are {', '.join(names)}. Name another, or null for the test or "
+                "scoring split that the dataset has not; only the scoring split may be the test's"
+            )
         if unknown := set(self.split_options) - set(names):
             raise ValueError(
                 f"options are given for {', '.join(sorted(unknown))}, but the splits are {', '.join(names)}"

@@ -48,7 +48,8 @@ def selected(
     when all rows were read, so what may be taken is put aside in `folder` meanwhile: the source is read once.
     """
     by_chance = method == "random" and size < reader.rows
-    held_out_size = round(held_out_percent * size / 100.0)
+    # Where none were held out the trainer would cut off a share of its own, unseen.
+    held_out_size = max(round(held_out_percent * size / 100.0), 1 if held_out_percent and size > 1 else 0)
     if not by_chance and not held_out_size:
         yield Selection(np.arange(size), reader.read(np.arange(size)))
         return

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.sampling.errors import SourceUnavailable, listed
 from tasks.sampling.formats.kind import kind_of
-from tasks.sampling.layout import Layout, layout_of
-from tasks.sampling.names import format_of, named_after, one_reader, refuse_incomplete, refuse_unlike
+from tasks.sampling.layout import CONFIGS_PAGE, Layout, layout_of
+from tasks.sampling.names import format_of, named_after, one_reader, refuse_gaps, refuse_incomplete, refuse_unlike
 from tasks.sampling.tree import DataFile, Tree
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _names_of(tree: Tree, layout: Layout, split: str, *, alone: bool) -> list[st
     described = layout.described
     if split in layout.splits:
         names = layout.splits[split]
-    elif not described and (called_so := named_after(split, [file.name for file in tree.files])):
+    elif not described and (called_so := named_after(split, [file.name for file in tree.files], layout.folder)):
         names, described = called_so, True
     elif alone and list(layout.splits) == ["train"]:
         # What `datasets` calls the one split of files that name none.
@@ -107,12 +107,13 @@ def _names_of(tree: Tree, layout: Layout, split: str, *, alone: bool) -> list[st
         told = "; ".join(f"{split} ({listed(files)})" for split, files in layout.splits.items())
         raise SourceUnavailable(
             f"{tree.id} has no split {split}. Its splits, as `datasets` finds them, are {told}. Name those that it "
-            "has, and set the test or scoring split to none where it has none. Where a file belongs to another split than its "
+            "has, and set the test or scoring split to null where it has none. Where a file belongs to another split than its "
             "name says, tell so in the `configs` of a README.md beside the files "
-            "(https://huggingface.co/docs/hub/datasets-manual-configuration)."
+            f"({CONFIGS_PAGE})."
         )
     if not described:
         refuse_unlike(tree.id, split, names)
+        refuse_gaps(tree.id, split, names)
     if not tree.chosen:
         refuse_incomplete(tree.id, split, names)
     return names

@@ -157,13 +157,41 @@ def test_the_tokenizer_that_the_person_names_wins_and_rows_that_are_not_learnt_a
         "sampled": 3, "rows": 3, "rows_with_answer": 2, "answer_tokens": 15, "answer_tokens_within": 7,
     }  # fmt: skip
     assert its.sentence("train") == (
-        "at most 2 of 3 rows can be learnt (1 without an answer that begins within 10 tokens, max_seq_length), at most 7 of 15 "
-        "tokens of answers"
+        "at most 2 of 3 rows can be learnt (1 without an answer that begins within 10 tokens, max_seq_length); of the answers' "
+        "texts 7 of 15 tokens"
     )
     assert not told.kept.exists()
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert its.notes == [module.OWN_SHARE]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     told.of(foundation, tmp_path, max_seq_length="50")
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert [record.levelname for record in caplog.records[2:]] == ["INFO", "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("template", "knows"),
+    [({}, None), ({"chat_template": "{{ tool_calls }}"}, True), ({"chat_template": "{{ x }}"}, False)],
+)
+def test_calls_that_the_model_s_template_does_not_write_are_told_before_they_are_paid_for(
+    template: dict[str, str],
+    knows: bool | None,
+    workspace: AzureMLWorkspace,
+    foundation: FoundationModel,
+    tmp_path: Path,
+) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    calling = [row(1, 1)[0], {"role": "assistant", "content": None, "tool_calls": [call]}]
+    rows = [{"messages": messages} for messages in (calling, row(2, 2), row(3, 3))]
+    params = only_train(write_jsonl(tmp_path / "rows.jsonl", rows), validation_percent=1, seed=1)
+    sampled = sample(params, tmp_path / "samples")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(WORDS))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(template))
+    tags = {"data_sha256": sampled.sha256, "max_seq_length": "10"}
+    its = forecast_learning(workspace, foundation, sampled, str(tmp_path), tags)
+    note = "The model's chat template does not write tool_calls, which 1 training rows have: that is not learnt."
+    assert its.notes == ([note] if knows is False else [])
+    assert "at most 1 of 1 rows can be measured; of" in its.sentence("validation")
+    (tmp_path / "chat_template.jinja").write_text("{{ message.tool_calls }}")
+    assert forecast_learning(workspace, foundation, sampled, str(tmp_path), tags).notes == []
 
 
 def test_a_model_without_a_tokenizer_has_no_forecast(

@@ -70,6 +70,14 @@ def test_the_forecast_and_the_trainers_figures_are_beside_each_other() -> None:
     assert UNTOLD not in page
 
 
+def test_rows_that_the_component_cuts_off_for_validation_are_told_as_such() -> None:
+    cut = LearntRows(used=4, left_out=0, too_long=0, truncated=0, tokens=40, tokens_with_loss=11)
+    forecast = Forecast(limit=512, splits={"train": LEARNABLE}, notes=["What the component cuts off."])
+    page = _page(REVIEW.model_copy(update={"learnt": {"train": USED, "validation": cut}}), forecast)
+    assert "| validation | 4 | cut off train | 4 | 0 |" in page
+    assert "What the component cuts off." in page
+
+
 def test_without_the_trainers_figures_the_forecast_says_that_it_is_a_bound() -> None:
     first = LEARNABLE.model_copy(update={"sampled": 200})
     page = _page(REVIEW, Forecast(limit=512, splits={"train": first}))

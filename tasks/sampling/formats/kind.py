@@ -1,5 +1,7 @@
 """What a file is that is not what its name says."""
 
+from pathlib import PurePosixPath
+
 from tasks.sampling.errors import DatasetError
 from tasks.sampling.tree import DataFile
 
@@ -16,6 +18,14 @@ COMPRESSED = {
 }  # fmt: skip
 """By the ending of a name, what a file is then and how it begins."""
 
+OFFICE = {
+    ".xlsx": "an Excel workbook",
+    ".xlsm": "an Excel workbook",
+    ".ods": "a spreadsheet",
+    ".docx": "a Word document",
+}
+"""Zip archives that nobody would unpack."""
+
 MAGIC: dict[bytes, tuple[str, tuple[str, ...]]] = {
     b"PAR1": (f"a Parquet file by its content. {RENAME}", (".parquet", ".geoparquet", ".gpq")),
     b"ARROW1": (f"an Arrow file by its content. {RENAME}", (".arrow",)),
@@ -24,6 +34,7 @@ MAGIC: dict[bytes, tuple[str, tuple[str, ...]]] = {
         for ending, (codec, magic) in COMPRESSED.items()
     },
     b"PK\x03\x04": (f"a zip archive. {UNPACK}", ()),
+    b"\xd0\xcf\x11\xe0": (f"a document of older Office. {EXPORT}", ()),
     b"\x89HDF": (f"an HDF5 file. {EXPORT}", ()),
     b"SQLite format 3": (f"an SQLite database. {EXPORT}", ()),
     b"FEA1": (f"a Feather file of the first version. {EXPORT}", ()),
@@ -53,6 +64,8 @@ def kind_of_bytes(head: bytes, name: str) -> str | None:
         return "a Git LFS pointer: the file's place holder, not its rows. Fetch the rows with `git lfs pull`, and copy it again."
     if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return "a page of HTML or XML, perhaps a sign-in page that was saved as a file. Download it again, signed in."
+    if head.startswith(b"PK") and (office := OFFICE.get(PurePosixPath(name).suffix.lower())):
+        return f"{office}. {EXPORT}"
     for magic, (what, endings) in MAGIC.items():
         if head.startswith(magic) and not name.lower().endswith(endings or "\0"):
             return what

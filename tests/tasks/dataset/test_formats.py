@@ -569,7 +569,22 @@ def test_columns_of_a_prompt_and_a_response_may_be_named(tmp_path: Path) -> None
     assert "Its columns are A, Q. " in told
     assert "ame the columns of the prompt and the response in prompt_column and response_column" in told
     told = _refused([{"Q": ASKED, "A": ANSWERED}], tmp_path, **parameters)
-    assert "has no column frage and no column antwort, as named in prompt_column or response_column" in told
+    assert (
+        "has no column frage and no column antwort: prompt_column is frage, response_column is antwort. Its columns"
+        in told
+    )
+    told = _refused([{"Q": ASKED, "A": ANSWERED}], tmp_path, prompt_column="Q")
+    assert (
+        "has no column response: prompt_column is Q, response_column is response, since only the other is named" in told
+    )
+
+
+def test_a_message_a_row_is_no_conversation(tmp_path: Path) -> None:
+    rows = [{"conversation_id": "a", **message} for message in PAIR]
+    assert (
+        "has a message in each row, not a conversation. Its columns are content, conversation_id, role. Write each"
+        in (_refused(rows, tmp_path))
+    )
 
 
 def test_the_input_of_alpaca_follows_its_instruction(tmp_path: Path) -> None:

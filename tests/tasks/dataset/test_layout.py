@@ -476,12 +476,63 @@ def test_a_split_in_two_formats_is_refused_by_name(described: bool, tmp_path: Pa
             "is incomplete: of the 3 files of data/train, number 00001",
         ),
         ([*shards("data/train", 2), *shards("data/train", 3)], "holds files of two uploads of data/train: 5 files"),
+        (["train-0-of-3.jsonl", "train-2-of-3.jsonl"], "is incomplete: of the 3 files of train, number 1 is missing"),
+        (["train_1_of_2.jsonl"], "is incomplete: of the 2 files of train, number 2 is missing"),
+        (["train-00000.jsonl", "train-00002.jsonl"], "is incomplete: of the files train-..., number 00001 is missing"),
+        (
+            ["train_part_1.jsonl", "train_part_3.jsonl"],
+            "is incomplete: of the files train_part_..., number 2 is missing",
+        ),
+        (["data/part-2.jsonl", "data/part-3.jsonl"], "of the files data/part-..., number 1 is missing"),
+        (["accepted.jsonl", "rejected.jsonl"], "that are not alike: accepted.jsonl, rejected.jsonl"),
+        (["chats.jsonl", "chats_old.jsonl"], "that are not alike: chats.jsonl, chats_old.jsonl"),
+        (["chats - Copy.jsonl", "chats.jsonl"], "that are not alike: chats - Copy.jsonl, chats.jsonl"),
+        (["train/backup/x.jsonl", "train/data.jsonl"], "that are not alike: train/backup/x.jsonl, train/data.jsonl"),
+        (["train/data.jsonl", "train/rejected.jsonl"], "that are not alike: train/data.jsonl, train/rejected.jsonl"),
     ],
 )
 def test_what_datasets_would_mix_is_refused(files: list[str], told: str, tmp_path: Path) -> None:
     folder = MadeTree(files).write(tmp_path / "made")
     assert datasets_finds(folder) == {"train": sorted(files)}
     assert told in _refused(folder)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["2026-11-01.jsonl", "2026-11-03.jsonl"],
+        ["chats-20261101.jsonl", "chats-20261103.jsonl"],
+        ["train/de.jsonl", "train/en.jsonl"],
+        ["old/chats-1.jsonl", "old/chats-2.jsonl"],
+        ["part-00000-4f1c.c000.jsonl", "part-00002-4f1c.c000.jsonl"],  # Spark, which leaves empty parts out
+        ["train-00000.jsonl", "train-00001.jsonl"],
+        ["train-1.jsonl", "train-2.jsonl", "train-5.jsonl"],
+    ],
+)
+def test_what_names_say_nothing_against_is_taken_as_datasets_takes_it(files: list[str], tmp_path: Path) -> None:
+    folder = MadeTree(files).write(tmp_path / "made")
+    assert ours_finds(folder, ["train"]) == datasets_finds(folder) == {"train": files}
+
+
+def test_of_a_folder_that_is_the_subset_nothing_outside_is_taken(tmp_path: Path) -> None:
+    files = ["english/train.jsonl", "german/train.jsonl", "test.jsonl", "german/test.jsonl"]
+    folder = MadeTree(files).write(tmp_path / "made")
+    told = _refused(folder, "train", "test", subset="english")
+    assert "has no split test. Its splits, as `datasets` finds them, are train (english/train.jsonl)" in told
+    write_jsonl(folder / "english/deeper/train_sft.jsonl", conversations(1))
+    write_jsonl(folder / "english/train_sft.jsonl", conversations(1))
+    assert ours_finds(folder, ["train_sft"], "english") == {"train_sft": ["english/train_sft.jsonl"]}
+
+
+def test_files_that_are_called_as_the_subset_are_told(tmp_path: Path) -> None:
+    folder = MadeTree([f"lang/{split}/{lang}.jsonl" for split in ("train", "test") for lang in ("de", "en")]).write(
+        tmp_path / "m"
+    )
+    told = _refused(folder / "lang", subset="en")
+    assert (
+        "has no subset en, but files that are called so: test/en.jsonl, train/en.jsonl. Make them one in the `configs`"
+        in told
+    )
 
 
 def test_a_card_may_join_what_names_alone_do_not(tmp_path: Path) -> None:
@@ -540,7 +591,7 @@ def test_a_dataset_s_own_script_is_not_run(beside: str, tmp_path: Path) -> None:
 def test_splits_in_formats_of_their_own_are_refused_with_their_count(tmp_path: Path) -> None:
     folder = MadeTree(["train_0.jsonl", "train_1.jsonl", "test.csv"]).write(tmp_path / "made")
     assert "The splits of" in (told := _refused(folder))
-    assert "are in different formats: 2 of json, 1 of csv" in told
+    assert "are in different formats: 1 of csv, 2 of json" in told
 
 
 def test_an_archive_is_refused_as_such(tmp_path: Path) -> None:

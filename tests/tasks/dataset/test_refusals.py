@@ -193,6 +193,16 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         arrow(TABLE),
         "is an Arrow file by its content. Give it the ending of what it is, or copy it again.",
     ),
+    "an Excel workbook": (
+        "rows.xlsx",
+        zipped("xl/workbook.xml", "<workbook/>"),
+        "is an Excel workbook. Export its rows to Parquet or JSON Lines, and give those as the source.",
+    ),
+    "an older Excel workbook": (
+        "rows.csv",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
+        "is a document of older Office. Export its rows to Parquet or JSON Lines, and give those as the source.",
+    ),
     "gzip called JSON Lines": (
         "rows.jsonl",
         gzip.compress(GOOD.encode()),
@@ -343,7 +353,14 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         unknown("chosen, prompt, rejected"),
     ),
     "one text a row": ("rows.jsonl", lines({"text": "<|user|>hi<|assistant|>hello"}), unknown("text")),
-    "a message a row": ("rows.jsonl", lines({"role": "user", "content": "hi"}), unknown("content, role")),
+    "a message a row": (
+        "rows.jsonl",
+        lines({"role": "user", "content": "hi"}),
+        (
+            "has a message in each row, not a conversation. Its columns are content, role. Write each conversation as one row, its "
+            "messages as a list in the column messages."
+        ),
+    ),
     "images": ("rows.parquet", parquet(pa.table({"image": [b"\x89PNG"], "label": [1]})), unknown("image, label")),
     "an additional column": (
         "rows.parquet",
@@ -819,7 +836,7 @@ AN_ADDRESS = (
 NO_SPLIT = (
     "{} has no split %s. Its splits, as `datasets` finds them, are %s. Name those that it has, and set the test or "
     "scoring split to "
-    "none where it has none. Where a file belongs to another split than its name says, tell so in the `configs` of a README.md "
+    "null where it has none. Where a file belongs to another split than its name says, tell so in the `configs` of a README.md "
     "beside the files (https://huggingface.co/docs/hub/datasets-manual-configuration)."
 )
 NOT_ITS_FILE = (
@@ -936,10 +953,16 @@ SOURCES: dict[str, Source] = {
         "a glob as the source.",
         {"train_split": "train", "test_split": "test"},
     ),
+    "a split in Excel": Source(
+        {"train.jsonl": GOOD, "test.xlsx": zipped("xl/workbook.xml", "<workbook/>")},
+        "The splits of {} are in different formats: 1 of json, 1 of xlsx. Write all of them in one, or name one file or "
+        "a glob as the source.",
+        {"train_split": "train", "test_split": "test"},
+    ),
     "a shard that is missing": Source(
         {"data/train-00000-of-00003.jsonl": GOOD, "data/train-00002-of-00003.jsonl": GOOD},
-        "{}: split train is incomplete: of the 3 files of data/train, number 00001 is missing. Copy the dataset again, or name the "
-        "files that are meant by a glob as the source.",
+        "{}: split train is incomplete: of the 3 files of data/train, number 00001 is missing. Copy the dataset again, or name "
+        "one file or a glob as the source.",
     ),
     "two uploads": Source(
         {f"data/train-0000{part}-of-0000{of}.jsonl": GOOD for part, of in ((0, 1), (0, 2), (1, 2))},
@@ -1039,8 +1062,8 @@ SOURCES: dict[str, Source] = {
     # Parameters that do not fit the source.
     "a prompt column that is not there": Source(
         one_file("rows.jsonl", lines({"question": "a", "reply": "b"})),
-        "rows.jsonl has no column ask, as named in prompt_column or response_column. Its columns are question, reply. "
-        "Name one that it has.",
+        "rows.jsonl has no column ask: prompt_column is ask, response_column is reply. Its columns are question, reply. "
+        "Name both by what it has.",
         {"prompt_column": "ask", "response_column": "reply"},
     ),
     "the format of another file": Source(

@@ -7,6 +7,7 @@ import pytest
 import xxhash
 
 from tasks.sampling.errors import DatasetError
+from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import (
     Row,
@@ -16,6 +17,7 @@ from tests.tasks.dataset.made import (
     read_jsonl,
     rows_of,
     sample_all,
+    write_jsonl,
     write_parquet,
 )
 
@@ -110,6 +112,23 @@ def test_validation_rows_are_held_out_of_the_training_sample(tmp_path: Path) -> 
     assert not {row["prompt_id"] for row in train} & {row["prompt_id"] for row in validation}
     ranked = sorted(everything, key=partial(_rank, seed=42, purpose=2))
     assert {row["prompt_id"] for row in validation} == {row["prompt_id"] for row in ranked[:10]}
+
+
+@pytest.mark.parametrize(("rows", "percent", "held_out"), [(4, 10, 1), (2, 1, 1), (1, 10, 0), (4, 0, 0)])
+def test_of_few_rows_one_is_held_out_where_a_share_is_asked_for(
+    rows: int, percent: float, held_out: int, tmp_path: Path
+) -> None:
+    params = only_train(write_jsonl(tmp_path / "rows.jsonl", conversations(rows)), validation_percent=percent)
+    sampled = sample(params, tmp_path / "out")
+    assert (sampled.train.rows, sampled.validation.rows if sampled.validation else 0) == (rows - held_out, held_out)
+
+
+def test_the_scoring_rows_may_be_the_test_s(tmp_path: Path) -> None:
+    made = dataset(tmp_path / "made", rows=30)
+    params = DatasetSampling(source=str(made), percent=100, score_split="test_sft")
+    sampled = sample(params, tmp_path / "out")
+    assert sampled.test is not None and sampled.score is not None
+    assert sampled.score.path.read_bytes() == sampled.test.path.read_bytes() != b""
 
 
 def test_a_named_validation_split_leaves_the_training_sample_whole(tmp_path: Path) -> None:

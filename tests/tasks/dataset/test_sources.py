@@ -220,6 +220,8 @@ def test_linked_files_and_folders_are_followed(tmp_path: Path) -> None:
     ("parameters", "refusal"),
     [
         ({"test_split": "train_sft"}, "one split cannot serve twice"),
+        ({"score_split": "train_sft"}, "one split cannot serve twice.*, or null for the test or scoring split"),
+        ({"validation_split": "x", "score_split": "x"}, "one split cannot serve twice"),
         ({"split_options": {"other": {"rows": 1}}}, "options are given for other"),
         ({"min_characters": 9, "max_characters": 8}, "min_characters 9 is more than max_characters 8"),
         ({"max_tokens": 9}, "max_tokens needs the model's tokenizer"),
