@@ -10,6 +10,8 @@ rescheduled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +26,7 @@ from prefect.settings import PREFECT_HOME
 from prefect.states import Cancelled, Completed, Failed, State
 
 from blocks import AzureMLWorkspace
-from flows.outcome import FlowResult, spent
+from flows.outcome import FlowResult, spent, staying
 from flows.stage_clock import StageClock
 from tasks.compute import ComputeChoice, validate_compute
 from tasks.cost import CostChoice, CostEstimate, Prices, read_prices
@@ -41,7 +43,7 @@ from tasks.pipeline import PipelineChoice, submit_pipeline
 from tasks.registration import Registration, register_model
 from tasks.scoring import SmokeScoring, smoke_score
 from tasks.stage import run_logger
-from tasks.teardown import TeardownPolicy, release
+from tasks.teardown import StillThere, TeardownPolicy, release
 from tasks.teardown import teardown as tear_down
 from tasks.waiting import FinishedJob, RunCancelled, wait_for_pipeline
 
@@ -155,7 +157,9 @@ def finetune(
                 else None
             )
             try:
-                finished: FinishedJob = clock.run(wait_for_pipeline, block, where, job, pipeline)
+                # What is refused beside it need not be trained for; what may pass is asked for again in the end.
+                in_vain = partial(clock.refused, create_endpoint)
+                finished: FinishedJob = clock.run(wait_for_pipeline, block, where, job, pipeline, in_vain)
                 break
             except JobPreempted as preempted:
                 if job.attempt >= pipeline.max_attempts:
@@ -173,20 +177,28 @@ def finetune(
 
         description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
         registered = clock.run(register_model, block, names, finished, review, tuned_name, description)
+        made["model"] = registered
         if endpoint_made is not None:
-            made["endpoint"] = endpoint_made.result()
+            endpoint_made.wait()
+            made["endpoint"] = (
+                clock.run(create_endpoint, block, names, deployment, teardown, tuned_name)
+                if create_endpoint.name in clock.errors
+                else endpoint_made.result()
+            )
             deployed = clock.run(create_deployment, block, names, made["endpoint"], registered, deployment)
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
         released = clock.run(tear_down, block, names, teardown)
-        result = FlowResult(verdict="accepted", model=registered, released=released, **made)
+        result = FlowResult(verdict="accepted", released=released, **made)
         return _end(result, "Completed", clock, prices)
     except RunCancelled as cancelled:
         clock.settle()
-        return _cancelled(cancelled, _release_after_error(block, names))
+        told, endpoints = _release_after_error(block, names)
+        return _cancelled(cancelled, f"{_staying(made, prices, endpoints)}Released: {told}.")
     except Exception as error:
         clock.settle()
-        released_then = _release_after_error(block, names)
-        return _fail(error, clock.failed, spent(made, prices), released_then)
+        told, endpoints = _release_after_error(block, names)
+        stage = clock.stage_of(error)
+        return _fail(error, stage, spent(made, prices), f"{_staying(made, prices, endpoints)}Released: {told}.")
 
 
 def load_workspace(name: str) -> AzureMLWorkspace:
@@ -214,27 +226,36 @@ def _end(result: FlowResult, name: str, clock: StageClock, prices: Prices) -> An
     result.add_up(prices)
     result.publish()
     clock.finish(name)
-    return Completed(name=name, message=result.sentence(), data=result)
+    told = f"{result.sentence().rstrip('.')}. {_staying(dict(result), prices, result.serving)}".strip()
+    return Completed(name=name, message=told, data=result)
 
 
-def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, released: str) -> Any:
+def _staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence[str]) -> str:
+    """What a run leaves, a sentence and a blank; empty where it got to nothing."""
+    stays = staying(made, prices, endpoints)
+    return f"What stays: {stays}. " if stays else ""
+
+
+def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, left: str) -> Any:
     """The run's end for the person on call: where it failed, why, what it cost and what has been cleaned up."""
     run_logger().error("Stage %s failed.", stage, exc_info=error)
     used = f"Used: {cost.sentence()}. " if cost else ""
-    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}Released: {released}.", data=error)
+    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}{left}", data=error)
 
 
-def _cancelled(error: RunCancelled, released: str) -> Any:
+def _cancelled(error: RunCancelled, left: str) -> Any:
     """The end of a run that found itself cancelled. Prefect lets it end as nothing else."""
-    return Cancelled(message=f"{error} Released: {released}.")
+    return Cancelled(message=f"{error} {left}")
 
 
-def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> str:
-    """Must not hide why the run failed: what cannot be released now is left to the reaper."""
+def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> tuple[str, list[str]]:
+    """What was released, or that it could not be, and the endpoints that are still there. Must not hide why the run failed:
+    what cannot be released now is left to the reaper."""
     try:
-        return str(release(block, names.run_id, names.job_key))
+        return str(release(block, names.run_id, names.job_key)), []
     except Exception as error:
-        return f"not everything; the reaper will try again ({error})"
+        left = error.endpoints if isinstance(error, StillThere) else []
+        return f"not everything; the reaper will try again ({error})", left
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -50,6 +50,11 @@ class FlowResult(BaseModel):
         """Whether the endpoint is still there."""
         return self.endpoint is not None and self.endpoint.name not in self.released.deleted_endpoints
 
+    @property
+    def serving(self) -> list[str]:
+        """Names of the endpoints that are still there."""
+        return [self.endpoint.name] if self.endpoint is not None and self.serves else []
+
     def sentence(self) -> str:
         """The run in one line, as its final state shows it."""
         loss = _loss(self.review)
@@ -58,7 +63,7 @@ class FlowResult(BaseModel):
         parts = [f"Accepted with validation loss {loss}" if loss else "Accepted without a validation loss"]
         if self.smoke is not None:
             parts.append(f"answers in {self.smoke.slowest_seconds:.1f} s")
-        return f"{', '.join(parts)}: {self.model.name} version {self.model.version}"
+        return f"{', '.join(parts)}: {self.model.name} version {dated(self.model.version)}"
 
     def add_up(self, prices: Prices) -> None:
         """Estimates what the machines cost."""
@@ -121,6 +126,33 @@ def spent(made: Mapping[str, Any], prices: Prices | None) -> CostEstimate | None
     cost = estimate(prices, used, serves_on=False)
     _publish_cost(cost)
     return cost
+
+
+def staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence[str]) -> str:
+    """What is there when the run has ended, and what that costs an hour; empty if it is nothing.
+
+    Args:
+        made: those fields of FlowResult that the run got to.
+        endpoints: those that were not deleted.
+    """
+    stays = []
+    if model := made.get("model"):
+        stays.append(f"model {model.name} version {dated(model.version)}")
+    its: ValidatedCompute | None = made.get("compute")
+    for name in endpoints:
+        price = _price(prices, its.instance_type, "dedicated", its.instance_count) if its else "an unknown price"
+        stays.append(f"endpoint {name}, which costs {price} an hour while a deployment serves")
+    if its and its.min_nodes:
+        price = _price(prices, its.size, its.tier, its.min_nodes)
+        stays.append(f"cluster {its.cluster}, which keeps {its.min_nodes} of its nodes for {price} an hour")
+    elif its:
+        stays.append(f"cluster {its.cluster}, which scales to zero and then costs nothing")
+    return "; ".join(stays)
+
+
+def _price(prices: Prices | None, size: str, tier: str, machines: int) -> str:
+    price = prices.of(size, tier) if prices else None
+    return "an unknown price" if prices is None or price is None else f"about {machines * price:.2f} {prices.currency}"
 
 
 def _used(

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine
-from tasks.errors import AzureFailure, Kind, Refused, lists_as_missing, read
+from tasks.errors import AzureFailure, Refused, lists_as_missing, read
 from tasks.form import Group, at
+from tasks.kinds import NO_MACHINES
 from tasks.models import FoundationModel
 from tasks.pace import Pace
 from tasks.quota import Quota, quota_of
@@ -84,6 +85,8 @@ class ValidatedCompute(BaseModel):
     nodes: int
     """How many train."""
     max_nodes: int
+    min_nodes: int = 0
+    """How many stay when nothing trains."""
     tier: str
     created: bool
     rule: str
@@ -140,6 +143,7 @@ def validate_compute(
         gpus_per_node=sku.gpus,
         nodes=nodes,
         max_nodes=max_nodes,
+        min_nodes=int(cluster.min_instances or 0),
         tier=_tier(cluster),
         created=created,
         rule=rule,
@@ -255,7 +259,7 @@ def _create(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tiers:
             return _create_with(workspace, choice, sku, tier)
         except Exception as error:
             fault = read(error)
-            if fault is None or fault.kind not in (Kind.QUOTA, Kind.CAPACITY):
+            if fault is None or fault.kind not in NO_MACHINES:
                 raise
             if position + 1 == len(tiers):
                 raise AzureFailure(fault, f"creating cluster {choice.cluster} ({sku.name}, {tier})") from error

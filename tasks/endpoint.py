@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
+from tasks.kinds import MAY_PASS
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames
 from tasks.pace import Pace
 from tasks.registration import RegisteredModel
@@ -27,6 +28,8 @@ ENDPOINT_DEADLINE_SECONDS = 30 * 60
 LOG_LINES = 50
 CONTAINERS = ("storage-initializer", "inference-server")
 """As the SDK takes them."""
+OF_THE_MODEL = frozenset({Kind.PERMANENT, Kind.INVALID, Kind.NOT_FOUND})
+"""What a deployment fails of that its containers may tell more about."""
 MOST_TIMEOUT_MS = 180_000
 """Azure ML's limit for `request_timeout_ms` of a managed online deployment."""
 
@@ -220,9 +223,9 @@ def _deploy(
         poller.result(timeout=choice.deadline_minutes * 60)
     except Exception as error:
         fault = read(error)
-        if fault is None or fault.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH):
+        if fault is None or fault.kind in MAY_PASS:
             raise
-        if fault.kind in (Kind.QUOTA, Kind.CAPACITY):
+        if fault.kind not in OF_THE_MODEL:
             raise AzureFailure(fault, f"creating the deployment on {choice.instance_type}") from error
         raise DeploymentFailed(_failure(workspace, endpoint.name, fault)) from error
     if not poller.done():

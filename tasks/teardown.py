@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -56,6 +57,15 @@ class TeardownPolicy(Group):
         return {}
 
 
+class StillThere(Exception):
+    """Azure did not let go of something. The message names each thing with its reason."""
+
+    def __init__(self, left: Mapping[str, Exception], endpoints: Sequence[str]) -> None:
+        self.endpoints = list(endpoints)
+        """Names of those that may go on costing."""
+        super().__init__("; ".join(f"{what} is still there: {error}" for what, error in left.items()))
+
+
 class Released(BaseModel):
     """What was there to release, and is no more."""
 
@@ -82,33 +92,40 @@ def teardown(workspace: AzureMLWorkspace, names: RunNames, policy: TeardownPolic
 def release(workspace: AzureMLWorkspace, run_id: UUID, job_key: str | None = None, log: Log | None = None) -> Released:
     """Cancels the run's unfinished job and deletes the run's endpoints; returns when they are gone.
 
-    The run is known by its id alone: names derive from it, and endpoints carry it as a tag. Both halves are tried even if
-    one fails.
+    The run is known by its id alone: names derive from it, and endpoints carry it as a tag. All of it is tried even if some
+    fails.
 
     Raises:
-        AzureFailure: Azure did not let go of something; the sentence names it.
+        StillThere: Azure did not let go of something.
     """
     names = RunNames(run_id, job_key)
     log = log or run_logger()
-    released, failures = Released(), []
+    released = Released()
+    left: dict[str, Exception] = {}
     try:
-        released.cancelled_jobs = _cancel_jobs(workspace, names, log)
+        for name in _running_jobs(workspace, names):
+            try:
+                cancel_job(workspace, name, log)
+                released.cancelled_jobs.append(name)
+            except Exception as error:
+                left[f"job {name}"] = error
     except Exception as error:
-        failures.append(error)
+        left["the run's job, if it has one,"] = error
+    endpoints = []
     try:
-        released.deleted_endpoints = _delete_endpoints(workspace, names, log)
+        for name in _own_endpoints(workspace, names):
+            log.info("Deleting endpoint %s.", name)
+            try:
+                delete_endpoint(workspace, name)
+                released.deleted_endpoints.append(name)
+            except Exception as error:
+                left[f"endpoint {name}"] = error
+                endpoints.append(name)
     except Exception as error:
-        failures.append(error)
-    if failures:
-        raise failures[0]
+        left[f"endpoint {names.endpoint}, if it was made,"] = error
+    if left:
+        raise StillThere(left, endpoints)
     return released
-
-
-def _cancel_jobs(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    running = _running_jobs(workspace, names)
-    for name in running:
-        cancel_job(workspace, name, log)
-    return running
 
 
 @retried
@@ -136,14 +153,6 @@ def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
                 Fault(Kind.PERMANENT, f"half an hour later it is still {word(job.status)}"), f"cancelling job {name}"
             )
         time.sleep(pace.pause())
-
-
-def _delete_endpoints(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    mine = _own_endpoints(workspace, names)
-    for name in mine:
-        log.info("Deleting endpoint %s.", name)
-        delete_endpoint(workspace, name)
-    return mine
 
 
 @retried

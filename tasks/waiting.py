@@ -7,6 +7,7 @@ answer for a while, or a token expiring, does not end the wait. Reads only.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from tasks.errors import AzureFailure, Fault, Kind, read
 from tasks.failures import explain
 from tasks.forecast import Forecast
 from tasks.jobs import COMPLETED, ENDED, JobStuck
+from tasks.kinds import MAY_PASS
 from tasks.pace import Pace
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.stage import run_logger, stage
@@ -26,8 +28,9 @@ from tasks.tracking import Tracking
 from tasks.watch import JobWatch, Step
 
 OWN_STATE_EVERY_SECONDS = 60
-TOLERATED = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH, Kind.NOT_FOUND})
-"""What may pass: even a refusal (a token expiring, roles being moved) or a job not visible yet."""
+TOLERATED = MAY_PASS | {Kind.NOT_FOUND, Kind.NETWORK}
+"""What may pass while a job works on: even a refusal (a token expiring, roles being moved, a tunnel that is down) or a job not
+visible yet."""
 
 
 class RunCancelled(Exception):
@@ -51,9 +54,16 @@ class FinishedJob(BaseModel):
 
 @stage
 def wait_for_pipeline(
-    workspace: AzureMLWorkspace, where: WhereAndWho, job: SubmittedJob, choice: PipelineChoice
+    workspace: AzureMLWorkspace,
+    where: WhereAndWho,
+    job: SubmittedJob,
+    choice: PipelineChoice,
+    in_vain: Callable[[], Exception | None] = lambda: None,
 ) -> FinishedJob:
     """Watches `job` to its end; mirrors its state, steps and training metrics into the run's log and progress.
+
+    Args:
+        in_vain: why it need not go on: the error of what is made beside it. It is raised then.
 
     Raises:
         JobPreempted: the job lost its nodes.
@@ -71,6 +81,8 @@ def wait_for_pipeline(
         except Exception as error:
             outage.goes_on(error)
             requests, changed = 1, False
+        if why := in_vain():
+            raise why
         now = time.monotonic()
         if changed:
             pace.changed()

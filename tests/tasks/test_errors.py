@@ -48,7 +48,7 @@ ENDPOINT_QUOTA = (
         (400, "UserError: Request is invalid and/or missing fields.", Kind.INVALID),
         (400, f"BadRequest: {CLUSTER_QUOTA}", Kind.QUOTA),
         (400, f"InferencingClientCreateDeploymentFailed: {DEPLOYMENT_QUOTA}", Kind.QUOTA),
-        (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.QUOTA),
+        (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.ENDPOINT_QUOTA),
         (
             200,
             "(None) OutOfQuota: Not enough cluster CPU quota. See https://aka.ms/oe-tsg#error-outofquota",
@@ -64,7 +64,7 @@ ENDPOINT_QUOTA = (
         (200, "(None) ResourceNotFound: model", Kind.NOT_FOUND),
         (400, "OverconstrainedAllocationRequest: AllocationFailed", Kind.CAPACITY),
         (401, "InvalidAuthenticationToken: expired", Kind.AUTH),
-        (403, "AuthorizationFailed: The client 'c' does not have authorization to perform action 'A'", Kind.AUTH),
+        (403, "AuthorizationFailed: The client 'c' does not have authorization to perform action 'A'", Kind.ROLES),
         (404, "ResourceNotFound: The Resource was not found", Kind.NOT_FOUND),
         (409, "Conflict: ...", Kind.CONFLICT),
         (400, "UserError: A job with this name already exists.", Kind.CONFLICT),
@@ -78,8 +78,8 @@ ENDPOINT_QUOTA = (
         (404, "Operation returned an invalid status 'Not Found'", Kind.NOT_FOUND),
         (404, "UserError: Model container with name: X not found.", Kind.NOT_FOUND),
         (400, "BadRequest: key: azureml://registries/R/components/C/versions/V, Message: Invalid region", Kind.INVALID),
-        (403, "UserError: UnAuthorizedRegistryAccess", Kind.AUTH),
-        (403, "KeyBasedAuthenticationNotPermitted: Key based authentication is not permitted", Kind.AUTH),
+        (403, "UserError: UnAuthorizedRegistryAccess", Kind.ROLES),
+        (403, "KeyBasedAuthenticationNotPermitted: Key based authentication is not permitted", Kind.KEYS),
         (200, "(None) OperationCanceled: The operation was canceled", Kind.PERMANENT),
         (None, "UserError: Pipeline has failed child jobs. Failed nodes: /a.", Kind.PERMANENT),
         (None, "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted.", Kind.CAPACITY),
@@ -104,9 +104,10 @@ def test_a_lost_connection_is_transient(error: Exception) -> None:
 
 
 def test_a_failed_sign_in_is_about_authentication_even_without_a_status() -> None:
-    fault = read(ClientAuthenticationError("AADSTS7000215: Invalid client secret provided."))
-    assert fault is not None
-    assert fault.kind is Kind.AUTH
+    for said, kind in (("AADSTS7000215: Invalid client secret provided.", Kind.SIGN_IN), ("No token.", Kind.AUTH)):
+        fault = read(ClientAuthenticationError(said))
+        assert fault is not None
+        assert fault.kind is kind
 
 
 def test_an_error_that_the_sdk_has_wrapped_is_read_through() -> None:
