@@ -58,7 +58,7 @@ class FlowResult(BaseModel):
         parts = [f"Accepted with validation loss {loss}" if loss else "Accepted without a validation loss"]
         if self.smoke is not None:
             parts.append(f"answers in {self.smoke.slowest_seconds:.1f} s")
-        return f"{', '.join(parts)}: {self.model.name} version {self.model.version}"
+        return f"{', '.join(parts)}: {self.model.name} version {dated(self.model.version)}"
 
     def add_up(self, prices: Prices) -> None:
         """Estimates what the machines cost."""
