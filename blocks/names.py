@@ -27,7 +27,7 @@ class NameRule:
 
     def takes(self, name: str) -> bool:
         """Whether Azure ML takes it."""
-        return self.shortest <= len(name) <= self.longest and re.fullmatch(self.pattern, name, re.ASCII) is not None
+        return self.shortest <= len(name) <= self.longest and re.fullmatch(self.pattern, name) is not None
 
     def check(self, name: str, info: ValidationInfo) -> str:
         """The name, as pydantic's validators return it.

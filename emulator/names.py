@@ -29,7 +29,7 @@ class NameRule:
 
     def takes(self, name: str) -> bool:
         """Whether something may be made under this name."""
-        if re.fullmatch(self.pattern, name, re.ASCII) is None:
+        if re.fullmatch(self.pattern, name) is None:
             return False
         return self.largest is None or 0 < int(name) <= self.largest
 

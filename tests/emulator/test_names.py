@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from emulator.blob import sas
 from emulator.names import NAMES, VERSIONS
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.emulator.jobs.commands import ENVIRONMENT, wait
@@ -33,6 +34,7 @@ EDGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "deployments": SERVED,
     "datastores": (("a", "7", "A_b", "a" * 255), ("a-b", "a.b", "_a", "a b", "é", "a" * 256)),
 }
+CONTAINERS = ("abc", "a-1", "7" * 63), ("ab", "Abc", "-abc", "abc-", "a--b", "a_b", "a.b", "a" * 64)
 VERSION_EDGES = {
     "models": (("1", "2147483647"), ("0", "-1", "2147483648", "1.0.0", "v1", "1_0", "١")),
     "data": ((*WORD_VERSIONS[0], "1" * 30), (*WORD_VERSIONS[1], "1" * 31)),
@@ -113,6 +115,17 @@ def test_a_legal_name_is_taken(emulator: Emulator, session: requests.Session, ki
         assert "A deployment needs a model" in said(answer)
     else:
         assert answer.status_code in (200, 201), answer.text
+
+
+@pytest.mark.parametrize("name", [*CONTAINERS[0], *CONTAINERS[1]])
+def test_a_container_is_made_under_a_legal_name_only(emulator: Emulator, name: str) -> None:
+    here = emulator.installation
+    url = f"https://{here.blob_host}/{name}?restype=container&{sas.account_sas(here, permissions='rcw')}"
+    answer = requests.put(url, headers={"x-ms-version": "2023-11-03"}, timeout=30)
+    if name in CONTAINERS[0]:
+        assert answer.status_code == 201
+    else:
+        assert answer.status_code == 400 and NAMES["containers"].words in answer.text
 
 
 def test_a_job_of_the_longest_name_runs(emulator: Emulator, session: requests.Session) -> None:
