@@ -24,8 +24,10 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.settings import PREFECT_HOME
 from prefect.states import Cancelled, Completed, Failed, State
+from pydantic import ValidationError
 
 from blocks import AzureMLWorkspace
+from blocks.names import JobKey
 from flows.outcome import FlowResult, spent, staying
 from flows.stage_clock import StageClock
 from tasks.compute import ComputeChoice, validate_compute
@@ -100,7 +102,7 @@ def finetune(
     scoring: SmokeScoring = SmokeScoring(),
     teardown: TeardownPolicy = TeardownPolicy(),
     cost: CostChoice = CostChoice(),
-    job_key: str | None = None,
+    job_key: JobKey | None = None,
 ) -> FlowResult:
     """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down.
 
@@ -118,7 +120,7 @@ def finetune(
         teardown: What becomes of the endpoint after success.
         cost: What the machines cost.
         job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. Default: the
-            run has its own.
+            run has its own. 1 to 248 letters, digits, dashes and underscores, a letter or a digit first; for example nightly.
     """
     block = load_workspace(workspace)
     names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)
@@ -205,10 +207,17 @@ def load_workspace(name: str) -> AzureMLWorkspace:
     """The block called `name`.
 
     Raises:
-        Refused: there is none.
+        Refused: there is none, or what it holds is not what Azure takes.
     """
     try:
         return AzureMLWorkspace.load(name)  # type: ignore[return-value]
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        why = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.__cause__.errors())
+        raise Refused(
+            f"The AzureMLWorkspace block '{name}' is filled in wrongly: {why} Correct it in the UI."
+        ) from error
     except ValueError as error:
         raise Refused(
             f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of "

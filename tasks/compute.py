@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine
 from tasks.errors import AzureFailure, Refused, lists_as_missing, read
@@ -37,11 +38,10 @@ Tier = Literal["dedicated", "low_priority"]
 class ComputeChoice(Group):
     """Where the training runs."""
 
-    cluster: str = Field(
+    cluster: ClusterName = Field(
         "gpu-cluster-big",
-        pattern=r"^[A-Za-z][A-Za-z0-9-]{1,31}$",
         title="Cluster",
-        description="Name of the Azure ML compute cluster; created when there is none.",
+        description=f"Name of the Azure ML compute cluster; created when there is none. {CLUSTER.bounds}",
         json_schema_extra=at(0),
     )
     size: str | None = Field(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import ENDPOINT, EndpointName
 from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.kinds import MAY_PASS
@@ -48,11 +49,10 @@ class DeploymentChoice(Group):
         json_schema_extra=at(1),
     )
     instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many.", json_schema_extra=at(2))
-    endpoint: str | None = Field(
+    endpoint: EndpointName | None = Field(
         None,
-        pattern=r"^[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]$",
         title="Endpoint name",
-        description="Unique in the region. Default: made of the flow run's id.",
+        description=f"{ENDPOINT.bounds} Unique in the region. Default: made of the flow run's id.",
         json_schema_extra=at(3),
     )
     liveness_initial_delay: int = Field(

@@ -17,7 +17,7 @@ from tasks.credentials import WhereAndWho
 from tasks.errors import lists_as_missing
 from tasks.forecast import LEARNT_FROM, Forecast
 from tasks.form import Group, at
-from tasks.naming import predecessor
+from tasks.naming import dated, predecessor
 from tasks.stage import run_logger, stage
 from tasks.tracking import Tracking
 from tasks.waiting import FinishedJob
@@ -153,7 +153,9 @@ def _page(review: MetricReview, forecast: Forecast) -> str:
     }
     compared = [_change(review.eval_loss_before, after, "before training")]
     if champion is not None:
-        compared.append(_change(champion.eval_loss, after, f"version {champion.version}, which was registered last"))
+        compared.append(
+            _change(champion.eval_loss, after, f"version {dated(champion.version)}, which was registered last")
+        )
     verdict = (
         "The gate is open: the model goes on." if review.accepted else "The gate is closed: " + " ".join(review.reasons)
     )
@@ -223,8 +225,8 @@ def why_closed(gate: MetricGate, before: float | None, after: float | None, cham
     worst = gate.max_worse_than_champion
     if worst is not None and champion is not None and after > champion.eval_loss + worst:
         reasons.append(
-            f"Validation loss {after:.4f} is worse than version {champion.version}'s {champion.eval_loss:.4f} by more than "
-            f"{worst:g}."
+            f"Validation loss {after:.4f} is worse than the {champion.eval_loss:.4f} of version {dated(champion.version)} by more "
+            f"than {worst:g}."
         )
     if gate.must_improve and before is not None and after >= before:
         reasons.append(f"Validation loss {after:.4f} is not lower than the {before:.4f} before training.")

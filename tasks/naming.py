@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from blocks.names import EXPERIMENT, MODEL
+
 PREFIX = "ft-"
 RUN_TAG = "prefect_flow_run_id"
 NIGHT_TAG = "scheduled_start"
 """Of a job: for when the run that submitted it was scheduled."""
-ENDPOINT_NAME_MAX = 32
-"""Azure ML: 3 to 32 letters, digits and dashes, beginning with a letter."""
-JOB_KEY = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 DEPLOYMENT = "demo"
 
 
@@ -92,7 +91,12 @@ def dataset_word(source: str) -> str:
 
 def model_name(base_model: str, source: str) -> str:
     """The fine-tuned model's name, as the reference notebook gives it: `{base model}-{dataset}`."""
-    return slug(f"{base_model}-{dataset_label(source)}")[:255]
+    return slug(f"{base_model}-{dataset_label(source)}")[: MODEL.longest]
+
+
+def experiment_name(base_model: str) -> str:
+    """The experiment's name where none is chosen, as the reference notebook gives it."""
+    return f"chat_completion_{slug(base_model)}"[: EXPERIMENT.longest]
 
 
 def first_version(night: datetime) -> int:

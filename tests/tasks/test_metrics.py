@@ -28,6 +28,17 @@ def test_a_model_may_be_worse_than_the_champion_only_by_so_much(loss: float, clo
     assert all("version 3" in reason for reason in reasons)
 
 
+def test_a_champion_is_named_with_its_day() -> None:
+    champion = Champion(version="1795744800", eval_loss=1.0)
+    [reason] = why_closed(MetricGate(max_worse_than_champion=0.1), None, 1.2, champion)
+    assert (
+        reason
+        == "Validation loss 1.2000 is worse than the 1.0000 of version 1795744800 (27 November 2026) by more than 0.1."
+    )
+    page = _page(REVIEW.model_copy(update={"champion": champion, "eval_loss": 1.2}), Forecast())
+    assert "0.2000 higher than version 1795744800 (27 November 2026), which was registered last" in page
+
+
 def test_the_first_model_has_no_champion_to_beat() -> None:
     assert why_closed(MetricGate(max_worse_than_champion=0.0), None, 9.0, None) == []
 
