@@ -235,7 +235,8 @@ def _end(result: FlowResult, name: str, clock: StageClock, prices: Prices) -> An
     result.add_up(prices)
     result.publish()
     clock.finish(name)
-    told = f"{result.sentence().rstrip('.')}. {_staying(dict(result), prices, result.serving)}".strip()
+    stays = _staying({"compute": result.compute}, prices, result.serving)
+    told = f"{result.sentence().rstrip('.')}. {stays}".strip()
     return Completed(name=name, message=told, data=result)
 
 

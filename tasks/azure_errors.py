@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.kinds import ADVICE, Kind
+from tasks.kinds import ABOUT, Kind
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Known:
     @property
     def advice(self) -> str:
         """What to do."""
-        return self.do or ADVICE[self.kind]
+        return self.do or ABOUT[self.kind].do
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.azure_errors import known
-from tasks.kinds import ADVICE, MOST_RETRY_AFTER, POLICIES, Kind, RetryPolicy
+from tasks.kinds import ABOUT, MOST_RETRY_AFTER, Kind, RetryPolicy
 from tasks.quota import shortage_in
 
 __all__ = [
-    "MOST_RETRY_AFTER", "POLICIES", "AzureFailure", "Fault", "Kind", "Refused", "RetryPolicy", "kind_of", "lists_as_missing",
+    "MOST_RETRY_AFTER", "AzureFailure", "Fault", "Kind", "Refused", "RetryPolicy", "kind_of", "lists_as_missing",
     "read", "redact",
 ]  # fmt: skip
 
@@ -32,11 +32,11 @@ class Fault:
     def advice(self) -> str:
         """What to do, of this very error where it is known."""
         found = known(f"{self.code}: {self.message}" if self.code else self.message)
-        return found.advice if found and found.kind is self.kind else ADVICE[self.kind]
+        return found.advice if found and found.kind is self.kind else ABOUT[self.kind].do
 
     @property
     def policy(self) -> RetryPolicy:
-        return POLICIES[self.kind]
+        return ABOUT[self.kind].policy
 
     def sentence(self, doing: str) -> str:
         """What happened, to what, and what to do; free of secrets."""
@@ -148,7 +148,7 @@ def _read_answer(error: BaseException) -> Fault | None:
         return None
     return Fault(
         Kind.TRANSIENT,
-        f"an answer came that is not Azure's, or not all of it ({type(error).__name__} while it was read)",
+        "an answer came that is not Azure's, or not all of it",
     )
 
 

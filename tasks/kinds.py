@@ -57,41 +57,96 @@ class RetryPolicy:
         return ceiling * (0.5 + random.random() / 2)
 
 
-ONCE = RetryPolicy()
-_RETRIED: dict[Kind, RetryPolicy] = {
-    Kind.TRANSIENT: RetryPolicy(attempts=5),
-    Kind.THROTTLED: RetryPolicy(attempts=5, first_wait=4.0, longest_wait=60.0),
-    # Somebody else is changing the same thing, or our own lost request was carried out: look again.
-    Kind.CONFLICT: RetryPolicy(attempts=5, first_wait=2.0),
-    # A token can expire between its check and its use; a second refusal is an answer.
-    Kind.AUTH: RetryPolicy(attempts=2),
-    Kind.ROLES: RetryPolicy(attempts=2),
-}
-POLICIES: dict[Kind, RetryPolicy] = {kind: _RETRIED.get(kind, ONCE) for kind in Kind}
+@dataclass(frozen=True)
+class About:
+    """What is behind a kind of trouble, and what to do about it."""
 
-ADVICE: dict[Kind, str] = {
-    Kind.TRANSIENT: "Azure did not answer properly for longer than the run waits; run it again when Azure is well",
-    Kind.THROTTLED: "too many requests; run it again later, or run fewer flows at the same time",
-    Kind.CAPACITY: "the region has no such machine free; choose another SKU or region, or try later",
-    Kind.QUOTA: "ask for more quota (https://aka.ms/azureml-quota), free some, or choose another SKU",
-    Kind.REGIONAL_QUOTA: "ask for more vCPUs of the region as a whole (https://aka.ms/azureml-quota), or free some: another size "
-    "of the same region does not help",
-    Kind.ENDPOINT_QUOTA: "delete endpoints that nobody needs, or ask for a higher limit (https://aka.ms/azureml-quota)",
-    Kind.UNAVAILABLE: "choose another size or region (`az vm list-skus --location REGION --all` tells what the subscription may "
-    "have), or ask for access",
-    Kind.AUTH: "check that the credentials block names the identity that is meant, and that its secret is valid",
-    Kind.ROLES: "check the roles: the identity that Azure names needs one that allows the action that it names, on that scope",
-    Kind.SIGN_IN: "correct the credentials block",
-    Kind.POLICY: "ask the owner of the policy that Azure names for an exemption, or choose what the policy allows (another size, "
-    "region or way to authenticate)",
-    Kind.LOCKED: "take the lock off the scope that Azure names (in the portal: Locks), or ask whoever put it there",
-    Kind.NETWORK: "let the worker run in a network that is admitted (that of the private endpoint), or admit its address; the "
-    "identity's rights are not the matter",
-    Kind.KEYS: "let the workspace use identities (systemDatastoresAuthMode: identity, and Storage Blob Data Contributor for the "
-    "run's identity and the cluster's), or permit keys on the storage account again",
-    Kind.SUBSCRIPTION: "the subscription's owner has to act (in the portal: Subscriptions)",
-    Kind.NOT_FOUND: "check the name, and that the block points at the right workspace",
-    Kind.CONFLICT: "something of that name is being changed or belongs to somebody else; try later, or choose another name",
-    Kind.INVALID: "Azure rejects what was asked for; correct the parameters",
-    Kind.PERMANENT: "trying again will not help; read the cause",
+    means: str
+    do: str
+    policy: RetryPolicy = RetryPolicy()
+
+
+ABOUT: dict[Kind, About] = {
+    Kind.TRANSIENT: About(
+        "5xx, a connection that was cut, a time-out, an answer that is not Azure's. Look at <https://status.azure.com>",
+        "Azure did not answer properly for longer than the run waits; run it again when Azure is well",
+        RetryPolicy(attempts=5),
+    ),
+    Kind.THROTTLED: About(
+        "429. Many runs, or other tools, with the same identity or subscription",
+        "too many requests; run it again later, or run fewer flows at the same time",
+        RetryPolicy(attempts=5, first_wait=4.0, longest_wait=60.0),
+    ),
+    Kind.CAPACITY: About(
+        "machines are sold out; nights and other regions are better",
+        "the region has no such machine free; choose another SKU or region, or try later",
+    ),
+    Kind.QUOTA: About(
+        "your subscription's limit for the family, not Azure's stock",
+        "ask for more quota (https://aka.ms/azureml-quota), free some, or choose another SKU",
+    ),
+    Kind.REGIONAL_QUOTA: About(
+        "your subscription's limit for the region, all sizes together",
+        "ask for more vCPUs of the region as a whole (https://aka.ms/azureml-quota), or free some: another size of the same region "
+        "does not help",
+    ),
+    Kind.ENDPOINT_QUOTA: About(
+        "your subscription's limit for endpoints",
+        "delete endpoints that nobody needs, or ask for a higher limit (https://aka.ms/azureml-quota)",
+    ),
+    Kind.UNAVAILABLE: About(
+        "the subscription may not have this size, or use this region",
+        "choose another size or region (`az vm list-skus --location REGION --all` tells what the subscription may have), or ask "
+        "for access",
+    ),
+    Kind.AUTH: About(
+        "401, or 403 without a known reason: a secret ran out while the run went on, a token is malformed",
+        "check that the credentials block names the identity that is meant, and that its secret is valid",
+        # A token can expire between its check and its use; a second refusal is an answer.
+        RetryPolicy(attempts=2),
+    ),
+    Kind.ROLES: About(
+        "a role is missing, or was taken away while the run went on",
+        "check the roles: the identity that Azure names needs one that allows the action that it names, on that scope",
+        RetryPolicy(attempts=2),
+    ),
+    Kind.SIGN_IN: About("the sign-in service refuses", "correct the credentials block"),
+    Kind.POLICY: About(
+        "a policy of the organisation denies it; rights play no part",
+        "ask the owner of the policy that Azure names for an exemption, or choose what the policy allows (another size, region or "
+        "way to authenticate)",
+    ),
+    Kind.LOCKED: About(
+        "somebody has put a lock on the resource, its group or the subscription",
+        "take the lock off the scope that Azure names (in the portal: Locks), or ask whoever put it there",
+    ),
+    Kind.NETWORK: About(
+        "private link or a firewall",
+        "let the worker run in a network that is admitted (that of the private endpoint), or admit its address; the identity's "
+        "rights are not the matter",
+    ),
+    Kind.KEYS: About(
+        "the storage account takes no keys",
+        "let the workspace use identities (systemDatastoresAuthMode: identity, and Storage Blob Data Contributor for the run's "
+        "identity and the cluster's), or permit keys on the storage account again",
+    ),
+    Kind.SUBSCRIPTION: About(
+        "the subscription itself is not, or not yet, what is needed",
+        "the subscription's owner has to act (in the portal: Subscriptions)",
+    ),
+    Kind.NOT_FOUND: About(
+        "somebody deleted it during the run, or the block names another workspace",
+        "check the name, and that the block points at the right workspace",
+    ),
+    # Somebody else is changing the same thing, or our own lost request was carried out: look again.
+    Kind.CONFLICT: About(
+        "two runs, or a person in studio, changed the same thing",
+        "something of that name is being changed or belongs to somebody else; try later, or choose another name",
+        RetryPolicy(attempts=5, first_wait=2.0),
+    ),
+    Kind.INVALID: About(
+        "a parameter that the form could not know to be wrong",
+        "Azure rejects what was asked for; correct the parameters",
+    ),
+    Kind.PERMANENT: About("anything else; the cause is Azure's own text", "trying again will not help; read the cause"),
 }

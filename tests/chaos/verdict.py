@@ -20,7 +20,9 @@ _MACHINE_TEXT = re.compile(
 )
 # A sentence that begins with what somebody can do.
 _ADVICE = re.compile(
-    r"(?:^|[.;:] |\n)(?:check|choose|correct|create|grant|look|put|raise|run|see|set|try)\s+\w+", re.IGNORECASE
+    r"(?:^|[.;:] |\n)(?:ask|check|choose|correct|create|delete|grant|let|look|make|put|raise|read|register|run|see)\s+\w+"
+    r"|(?:^|[.;:] |\n)(?:set|take|try|use)\s+\w+",
+    re.IGNORECASE,
 )
 
 CAN_DO_WITHOUT = {

@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError
 
 from tasks.azure_errors import KNOWN, known
 from tasks.errors import Fault, Kind, kind_of, read
-from tasks.kinds import ADVICE, MAY_PASS
+from tasks.kinds import ABOUT, MAY_PASS
 from tests.emulated import ROOT
 
 PUBLISHED: list[dict[str, Any]] = json.loads((ROOT / "tests/data/azure_errors.json").read_text())
@@ -43,7 +43,7 @@ def test_the_table_has_nothing_that_nobody_has_published() -> None:
 def test_only_what_waiting_ends_is_tried_again() -> None:
     tried = {kind for kind in Kind if Fault(kind, "x").policy.attempts > 1}
     assert tried == MAY_PASS
-    assert set(ADVICE) == set(Kind)
+    assert set(ABOUT) == set(Kind)
 
 
 class Response:

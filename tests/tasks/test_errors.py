@@ -5,6 +5,7 @@ import json
 import pytest
 from azure.core.exceptions import (
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     ResourceNotFoundError,
     ServiceRequestError,
@@ -13,7 +14,6 @@ from azure.core.exceptions import (
 
 from tasks.errors import (
     MOST_RETRY_AFTER,
-    POLICIES,
     AzureFailure,
     Fault,
     Kind,
@@ -24,6 +24,8 @@ from tasks.errors import (
     read,
     redact,
 )
+from tasks.jobs import ENDED
+from tasks.kinds import ABOUT
 from tasks.quota import shortage_in
 
 CLUSTER_QUOTA = (
@@ -110,6 +112,39 @@ def test_a_failed_sign_in_is_about_authentication_even_without_a_status() -> Non
         assert fault.kind is kind
 
 
+def decoded(text: str) -> None:
+    json.loads(text)
+
+
+def test_an_answer_that_is_not_azure_s_is_transient_and_no_decoder_speaks() -> None:
+    for spoilt in ("<html>", ""):
+        with pytest.raises(ValueError) as raised:
+            decoded(spoilt)
+        fault = read(raised.value)
+        assert fault is not None and fault.kind is Kind.TRANSIENT
+        assert fault.message == "an answer came that is not Azure's, or not all of it"
+    fault = read(DecodeError("JSON is invalid: Expecting value"))
+    assert fault is not None and fault.kind is Kind.TRANSIENT and "Expecting" not in fault.message
+
+
+def test_a_field_that_the_sdk_misses_is_transient_and_one_that_we_miss_is_not() -> None:
+    from azure.ai.ml.entities import AmlCompute
+
+    with pytest.raises(AttributeError) as theirs:
+        AmlCompute._load_from_rest(None)
+    fault = read(theirs.value)
+    assert fault is not None and fault.kind is Kind.TRANSIENT
+    with pytest.raises(AttributeError) as ours:
+        None.tags  # type: ignore[attr-defined] # noqa: B018
+    assert read(ours.value) is None
+
+
+def test_only_three_states_of_a_job_are_ends() -> None:
+    from azure.ai.ml._restclient.arm_ml_service.models import JobStatus
+
+    assert {str(state.value) for state in JobStatus} & ENDED == ENDED == {"Completed", "Failed", "Canceled"}
+
+
 def test_an_error_that_the_sdk_has_wrapped_is_read_through() -> None:
     try:
         try:
@@ -173,12 +208,12 @@ def test_waits_grow_and_are_bounded() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.CAPACITY, Kind.NOT_FOUND, Kind.INVALID, Kind.PERMANENT])
 def test_nothing_is_retried_that_cannot_get_better(kind: Kind) -> None:
-    assert POLICIES[kind].attempts == 1
+    assert ABOUT[kind].policy.attempts == 1
 
 
 def test_every_kind_has_a_policy_and_a_sentence() -> None:
     for kind in Kind:
-        assert POLICIES[kind].attempts >= 1
+        assert ABOUT[kind].policy.attempts >= 1
         assert "What to do:" in Fault(kind, "it broke").sentence("submit pipeline")
 
 

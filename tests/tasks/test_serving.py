@@ -21,7 +21,7 @@ from tasks.errors import AzureFailure
 from tasks.naming import RunNames, run_id_of
 from tasks.orphans import RunState, leftovers, why_release
 from tasks.registration import RegisteredModel
-from tasks.teardown import TeardownPolicy, release, teardown
+from tasks.teardown import StillThere, TeardownPolicy, release, teardown
 from tests.emulated import Emulator
 from tests.emulator.endpoints.conftest import registered_model
 
@@ -47,6 +47,24 @@ def model(workspace: AzureMLWorkspace, tmp_path_factory: pytest.TempPathFactory)
 def created(workspace: AzureMLWorkspace, names: RunNames, policy: str = "always") -> Endpoint:
     chosen = TeardownPolicy(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
     return create_endpoint.fn(workspace, names, CHOICE, chosen, "served")
+
+
+def test_an_endpoint_under_a_lock_is_named_as_still_there_and_asked_for_once(
+    workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames
+) -> None:
+    created(workspace, names)
+    said = "The scope '/subscriptions/s' cannot perform delete operation because following scope(s) are locked: '/subscriptions/s'."
+    deleting = {"method": "DELETE", "path": "management.azure.com/*/onlineEndpoints/*", "times": 0}
+    emulator.ask("DELETE", "/calls")
+    locked = {"kind": "status", "status": 409, "code": "ScopeLocked", "message": said}
+    with emulator.fault(deleting, locked), pytest.raises(StillThere) as raised:
+        release(workspace, names.run_id)
+    assert raised.value.endpoints == [names.endpoint]
+    assert str(raised.value).startswith(
+        f"endpoint {names.endpoint} is still there: delete endpoint failed, locked (HTTP 409): {said}"
+    )
+    assert "take the lock off" in str(raised.value) and "another name" not in str(raised.value)
+    assert [call["method"] for call in emulator.ask("GET", "/calls")].count("DELETE") == 1
 
 
 def test_an_endpoint_that_azure_failed_to_create_is_made_anew(
