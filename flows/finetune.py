@@ -48,6 +48,7 @@ from tasks.stage import run_logger
 from tasks.teardown import StillThere, TeardownPolicy, release
 from tasks.teardown import teardown as tear_down
 from tasks.waiting import FinishedJob, RunCancelled, wait_for_pipeline
+from tasks.watch import MachineTime
 
 STAGES, STAGES_OF_SERVING = 13, 4
 """How many a run that goes all the way has, and how many of them are only for the endpoint."""
@@ -58,7 +59,8 @@ def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     it knows the run by nothing but its id and parameters."""
     logger = flow_run_logger(flow_run, flow)
     block = load_workspace(flow_run.parameters.get("workspace", "azureml"))
-    released = release(block, flow_run.id, flow_run.parameters.get("job_key"), log=logger)
+    deployment = DeploymentChoice.model_validate(flow_run.parameters.get("deployment") or {})
+    released = release(block, flow_run.id, flow_run.parameters.get("job_key"), chosen=deployment.endpoint, log=logger)
     logger.info("Run ended as %s. Released: %s.", state.name, released)
     # A process that was told to end does not wait for its log to be sent.
     for handler in logger.logger.handlers:
@@ -125,7 +127,8 @@ def finetune(
     block = load_workspace(workspace)
     names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)
     clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
-    made: dict[str, Any] = {"seconds": clock.seconds}
+    machines = MachineTime()
+    made: dict[str, Any] = {"seconds": clock.seconds, "machines": machines}
     prices: Prices | None = None
     try:
         prices = read_prices(cost)
@@ -161,7 +164,9 @@ def finetune(
             try:
                 # What is refused beside it need not be trained for; what may pass is asked for again in the end.
                 in_vain = partial(clock.refused, create_endpoint)
-                finished: FinishedJob = clock.run(wait_for_pipeline, block, where, job, pipeline, in_vain)
+                finished: FinishedJob = clock.run(
+                    wait_for_pipeline, block, where, job, pipeline, cluster.cluster, machines, in_vain
+                )
                 break
             except JobPreempted as preempted:
                 if job.attempt >= pipeline.max_attempts:
@@ -174,7 +179,8 @@ def finetune(
         made["review"] = review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
         if not review.accepted:
             clock.settle()
-            released = release(block, names.run_id, job_key)
+            released = release(block, names.run_id, job_key, chosen=deployment.endpoint)
+            made["machine_seconds"] = made.pop("machines").seconds
             return _end(FlowResult(verdict="rejected", released=released, **made), "Rejected", clock, prices)
 
         description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
@@ -189,16 +195,17 @@ def finetune(
             )
             deployed = clock.run(create_deployment, block, names, made["endpoint"], registered, deployment)
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
-        released = clock.run(tear_down, block, names, teardown)
+        released = clock.run(tear_down, block, names, teardown, made["endpoint"].name if "endpoint" in made else None)
+        made["machine_seconds"] = made.pop("machines").seconds
         result = FlowResult(verdict="accepted", released=released, **made)
         return _end(result, "Completed", clock, prices)
     except RunCancelled as cancelled:
         clock.settle()
-        told, endpoints = _release_after_error(block, names)
+        told, endpoints = _release_after_error(block, names, made, deployment)
         return _cancelled(cancelled, f"{_staying(made, prices, endpoints)}Released: {told}.")
     except Exception as error:
         clock.settle()
-        told, endpoints = _release_after_error(block, names)
+        told, endpoints = _release_after_error(block, names, made, deployment)
         stage = clock.stage_of(error)
         return _fail(error, stage, spent(made, prices), f"{_staying(made, prices, endpoints)}Released: {told}.")
 
@@ -258,11 +265,14 @@ def _cancelled(error: RunCancelled, left: str) -> Any:
     return Cancelled(message=f"{error} {left}")
 
 
-def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> tuple[str, list[str]]:
+def _release_after_error(
+    block: AzureMLWorkspace, names: RunNames, made: Mapping[str, Any], deployment: DeploymentChoice
+) -> tuple[str, list[str]]:
     """What was released, or that it could not be, and the endpoints that are still there. Must not hide why the run failed:
     what cannot be released now is left to the reaper."""
     try:
-        return str(release(block, names.run_id, names.job_key)), []
+        known = made["endpoint"].name if "endpoint" in made else None
+        return str(release(block, names.run_id, names.job_key, made=known, chosen=deployment.endpoint)), []
     except Exception as error:
         left = error.endpoints if isinstance(error, StillThere) else []
         return f"not everything; the reaper will try again ({error})", left

@@ -21,7 +21,7 @@ from tasks.studio import base_model_page, endpoint_page, model_page
 from tasks.teardown import Released
 from tasks.waiting import FinishedJob
 
-WAITING_STAGE, SERVING_STAGES = "wait_for_pipeline", ("create_deployment", "smoke_score", "teardown")
+SERVING_STAGES = ("create_deployment", "smoke_score", "teardown")
 
 
 class FlowResult(BaseModel):
@@ -40,6 +40,8 @@ class FlowResult(BaseModel):
     released: Released
     tracking_uri: str
     """MLflow's, of the workspace."""
+    machine_seconds: float = 0.0
+    """How long the nodes worked on the job's steps; what they were waited for is not in it."""
     cost: CostEstimate | None = None
     """None until it has been added up."""
     seconds: dict[str, float]
@@ -67,7 +69,7 @@ class FlowResult(BaseModel):
 
     def add_up(self, prices: Prices) -> None:
         """Estimates what the machines cost."""
-        used = _used(self.compute, self.job, self.seconds, serves=self.endpoint is not None)
+        used = _used(self.compute, self.machine_seconds, self.seconds, serves=self.endpoint is not None)
         self.cost = estimate(prices, used, serves_on=self.serves)
 
     def publish(self) -> None:
@@ -120,7 +122,8 @@ def spent(made: Mapping[str, Any], prices: Prices | None) -> CostEstimate | None
     FlowResult that it got to."""
     if prices is None or "compute" not in made:
         return None
-    used = _used(made["compute"], made.get("job"), made["seconds"], serves="endpoint" in made)
+    trained = made["machines"].seconds if "machines" in made else made.get("machine_seconds", 0.0)
+    used = _used(made["compute"], trained, made["seconds"], serves="endpoint" in made)
     if not any(line.hours for line in used):
         return None
     cost = estimate(prices, used, serves_on=False)
@@ -155,27 +158,14 @@ def _price(prices: Prices | None, size: str, tier: str, machines: int) -> str:
     return "an unknown price" if prices is None or price is None else f"about {machines * price:.2f} {prices.currency}"
 
 
-def _used(
-    its: ValidatedCompute, job: FinishedJob | None, seconds: Mapping[str, float], *, serves: bool
-) -> list[CostLine]:
-    """The machines that trained while steps ran, and those that served until they were gone. `seconds`: by stage."""
-    used = [_use("training", its.size, its.tier, its.nodes, _training_seconds(job, seconds.get(WAITING_STAGE, 0.0)))]
+def _used(its: ValidatedCompute, trained: float, seconds: Mapping[str, float], *, serves: bool) -> list[CostLine]:
+    """The machines that trained while steps ran (`trained` seconds), and those that served until they were gone. `seconds`: by
+    stage."""
+    used = [_use("training", its.size, its.tier, its.nodes, trained)]
     if serves:
         serving = sum(seconds.get(stage, 0.0) for stage in SERVING_STAGES)
         used.append(_use("serving", its.instance_type, "dedicated", its.instance_count, serving))
     return used
-
-
-def _training_seconds(job: FinishedJob | None, waited: float) -> float:
-    """How long machines trained: while steps ran, and all of the wait for a job that did not get to its end, whose steps'
-    times nobody has read."""
-    if job is None:
-        return waited
-    steps = [step.seconds for step in job.steps]
-    known = [seconds for seconds in steps if seconds is not None]
-    its_own = sum(known) if steps and len(known) == len(steps) else job.seconds
-    preempted_before = waited - job.seconds if job.attempt > 1 else 0.0
-    return its_own + max(0.0, preempted_before)
 
 
 def _publish_cost(cost: CostEstimate) -> None:

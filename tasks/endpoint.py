@@ -15,7 +15,7 @@ from blocks.names import ENDPOINT, EndpointName
 from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.kinds import MAY_PASS
-from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames
+from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
 from tasks.pace import Pace
 from tasks.registration import RegisteredModel
 from tasks.stage import run_logger, stage
@@ -128,7 +128,7 @@ def create_endpoint(
     if found is None:
         wanted = ManagedOnlineEndpoint(
             name=name,
-            description=f"Serves {model_name}, fine-tuned by flow run {names.run_id}",
+            description=serves(model_name, names.run_id),
             auth_mode="key",
             tags=names.tags(**policy.tags()),
         )

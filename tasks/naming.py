@@ -78,6 +78,22 @@ def run_id_of(tags: dict[str, str] | None) -> UUID | None:
         return None
 
 
+def serves(model: str, run_id: UUID) -> str:
+    """The description of a run's endpoint."""
+    return f"Serves {model}, fine-tuned by flow run {run_id}"
+
+
+def run_id_in(description: str | None) -> UUID | None:
+    """The flow run that a description names; None if it names none."""
+    found = re.search(r"fine-tuned by flow run ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", description or "")
+    return UUID(found[1]) if found else None
+
+
+def is_derived(name: str) -> bool:
+    """Whether a job or endpoint is called as only runs of this flow call theirs."""
+    return re.fullmatch(re.escape(PREFIX) + r"[a-z2-7]{26}(-r\d+)?", name) is not None
+
+
 def dataset_label(source: str) -> str:
     """What a dataset is called in names: `HuggingFaceH4/ultrachat_200k` is `ultrachat-200k`."""
     last = re.split(r"[/\\:]", source.rstrip("/"))[-1]

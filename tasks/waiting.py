@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
+from tasks.compute import cluster_doing
 from tasks.credentials import WhereAndWho
 from tasks.errors import AzureFailure, Fault, Kind, read
 from tasks.failures import explain
@@ -25,7 +26,7 @@ from tasks.pace import Pace
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.stage import run_logger, stage
 from tasks.tracking import Tracking
-from tasks.watch import JobWatch, Step
+from tasks.watch import JobWatch, MachineTime, Step
 
 OWN_STATE_EVERY_SECONDS = 60
 TOLERATED = MAY_PASS | {Kind.NOT_FOUND, Kind.NETWORK}
@@ -58,11 +59,15 @@ def wait_for_pipeline(
     where: WhereAndWho,
     job: SubmittedJob,
     choice: PipelineChoice,
+    cluster: str | None = None,
+    machines: MachineTime | None = None,
     in_vain: Callable[[], Exception | None] = lambda: None,
 ) -> FinishedJob:
     """Watches `job` to its end; mirrors its state, steps and training metrics into the run's log and progress.
 
     Args:
+        cluster: where it works, to tell what that was doing when the job got stuck.
+        machines: is kept up to date with how long nodes have worked.
         in_vain: why it need not go on: the error of what is made beside it. It is raised then.
 
     Raises:
@@ -74,6 +79,7 @@ def wait_for_pipeline(
     tracking = Tracking(workspace, where.tracking_uri)
     watch, pace, outage = JobWatch(workspace, tracking, job.name), Pace(), _Outage(choice.tolerate_errors_minutes * 60)
     began = last_change = own_state_read = time.monotonic()
+    why = ""
     while not watch.ended:
         try:
             requests, changed = watch.look(steady=pace.steady)
@@ -81,17 +87,23 @@ def wait_for_pipeline(
         except Exception as error:
             outage.goes_on(error)
             requests, changed = 1, False
-        if why := in_vain():
-            raise why
+        if refused := in_vain():
+            raise refused
         now = time.monotonic()
         if changed:
             pace.changed()
         if changed or watch.progressed:
             last_change = now
+        if machines is not None:
+            machines.note(job.name, watch.machine_seconds)
         if now - last_change > choice.stuck_after_minutes * 60:
-            raise JobStuck(_stuck_sentence(job, watch, f"has shown nothing new for {(now - last_change) / 60:.0f} min"))
-        if now - began > choice.deadline_hours * 3600:
-            raise JobStuck(_stuck_sentence(job, watch, f"has not ended in {(now - began) / 3600:.1f} h"))
+            why = f"has shown nothing new for {(now - last_change) / 60:.0f} min"
+        elif now - began > choice.deadline_hours * 3600:
+            why = f"has not ended in {(now - began) / 3600:.1f} h"
+        if why:
+            # Before it is cancelled: then the nodes go.
+            doing = cluster_doing(workspace, cluster) if cluster else ""
+            raise JobStuck(_stuck_sentence(job, watch, why, doing))
         if now - own_state_read > OWN_STATE_EVERY_SECONDS:
             own_state_read = now
             _stop_if_cancelled()
@@ -113,10 +125,10 @@ def wait_for_pipeline(
     )
 
 
-def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str) -> str:
+def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str, doing: str) -> str:
     running = ", ".join(step.name for step in watch.leaves if step.status not in ENDED) or "no step"
     return (
-        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. It is being cancelled. See "
+        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. {doing}It is being cancelled. See "
         f"{job.studio_url}, and raise pipeline.stuck_after_minutes or pipeline.deadline_hours if this is how long it takes."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -22,6 +23,8 @@ METRICS_EVERY_STEADY_LOOKS = 2
 SHOWN_METRICS = ("loss", "eval_loss", "epoch")
 TRAINED = "train_runtime"
 """The Trainer's last metric: the end is near, since only the model has to be saved and converted."""
+WORKING = frozenset({"Running", "Finalizing", "CancelRequested", "NotResponding"})
+"""In these a step has its nodes; before, they are waited for, which costs nothing."""
 STATES = {"FINISHED": COMPLETED, "FAILED": "Failed", "KILLED": "Canceled"}
 """Ends as MLflow names them."""
 
@@ -34,6 +37,21 @@ class Step(BaseModel):
     status: str
     seconds: float | None = None
     """How long it ran; None until the job has ended, and where Azure does not say."""
+
+
+class MachineTime:
+    """How long nodes have worked on a run's steps, in seconds, over all the jobs that it submitted."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, float] = {}
+
+    def note(self, job: str, seconds: float) -> None:
+        """What is known of `job` by now."""
+        self._of[job] = seconds
+
+    @property
+    def seconds(self) -> float:
+        return sum(self._of.values())
 
 
 @dataclass
@@ -53,6 +71,9 @@ class JobWatch:
     _steps: dict[str, Step] = field(default_factory=dict)
     _parents: set[str] = field(default_factory=set)
     _childless: set[str] = field(default_factory=set)
+    _began: dict[str, float] = field(default_factory=dict)
+    _ended: dict[str, float] = field(default_factory=dict)
+    """By step, when it was first seen to work and to have ended."""
     _turn: int = 0
     _shown_step: int = -1
     _progress: Progress = field(default_factory=lambda: Progress("pipeline-steps"))
@@ -65,6 +86,16 @@ class JobWatch:
     def leaves(self) -> list[Step]:
         """The steps that do the work, without the sub-pipelines that hold them."""
         return [step for step in self._steps.values() if step.run_id not in self._parents]
+
+    @property
+    def machine_seconds(self) -> float:
+        """How long nodes have worked on the steps: by Azure's own times where they are known, else as it was seen."""
+        return sum(self._watched(step) if step.seconds is None else step.seconds for step in self.leaves)
+
+    def _watched(self, step: Step) -> float:
+        if step.run_id not in self._began:
+            return 0.0
+        return self._ended.get(step.run_id, time.monotonic()) - self._began[step.run_id]
 
     def look(self, *, steady: bool) -> tuple[int, bool]:
         """Returns how many requests it took, and whether a state changed or the training is over. `steady`: nothing has happened
@@ -139,6 +170,10 @@ class JobWatch:
             if known is None or known.status != step.status:
                 changed = True
                 self._steps[step.run_id] = step
+                if step.status in WORKING:
+                    self._began.setdefault(step.run_id, time.monotonic())
+                elif step.status in ENDED:
+                    self._ended[step.run_id] = time.monotonic()
                 run_logger().info("Step %s: %s", step.name, step.status)
         if changed:
             self._show_progress()

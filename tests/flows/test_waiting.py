@@ -63,8 +63,29 @@ def test_a_job_that_hangs_is_told_as_stuck_and_cancelled(
     message = str(state.message)
     assert message.startswith("Stage wait_for_pipeline failed: Job ")
     assert "is stuck: it has shown nothing new" in message
-    assert re.search(r"running: \w+\.", message)
+    assert re.search(
+        r"running: \w+\. Cluster \S+ is steady, 1 of 1 wanted nodes are there \(1 running\)\. It is being", message
+    )
+    assert re.search(r"Used: 0\.\d\d machine hours", message)
     assert "Released: cancelled job " in message
+    assert running_jobs(workspace) == []
+
+
+def test_a_job_that_waits_for_its_nodes_is_told_with_its_cluster_and_not_billed(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    compute = {"cluster": "never-there", "size": "Standard_NC24ads_A100_v4"}
+    with emulator.fault({"method": "PUT", "path": "*/computes/never-there"}, {"kind": "resizing"}):
+        state = run(
+            conversations, deployment={"enabled": False}, pipeline={"stuck_after_minutes": 0.1}, compute=compute
+        )
+    message = str(state.message)
+    assert state.is_failed()
+    assert (
+        "Cluster never-there is resizing, 0 of 1 wanted nodes are there (none at work). It is being cancelled."
+        in message
+    )
+    assert "Used:" not in message and "machine hours" not in message
     assert running_jobs(workspace) == []
 
 
