@@ -1,6 +1,6 @@
 """Asks the deployed model a few questions and checks the answers.
 
-Promise: reads only. A deployment passes if it answers every sampled conversation with text, in time.
+Promise: reads only. A deployment passes if it answers every sampled conversation with text of its own, in time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from tasks.answers import answer_text
 from tasks.artifacts import plain, publish_markdown
 from tasks.endpoint import Deployment
 from tasks.errors import MOST_RETRY_AFTER, RetryPolicy, read, redact
@@ -28,6 +29,7 @@ CLIENT_TIMEOUT_SECONDS = 190
 NOT_SENT = ("weight", "thinking", "reasoning_content", "reasoning")
 """Fields of a message that only training looks at."""
 SHOWN_BODY = 1000
+"""Characters of an answer that fails."""
 
 
 class SmokeScoring(Group):
@@ -100,11 +102,9 @@ def smoke_score(
         asked, reference = question_and_reference(messages)
         body, seconds, spent = _ask(deployment, key, request_body(asked, choice), budget)
         budget -= spent
-        text = answer_text(body)
-        if not text.strip():
-            raise SmokeFailed(
-                f"Deployment {deployment.name} answered without text: {redact(json.dumps(body))[:SHOWN_BODY]}"
-            )
+        text = answer_text(body, asked).strip()
+        if not text:
+            raise SmokeFailed(f"Deployment {deployment.name} answered without text: {_shown(body, key)}")
         if choice.max_latency_seconds is not None and seconds > choice.max_latency_seconds:
             raise SmokeFailed(f"Deployment {deployment.name} took {seconds:.1f} s to answer; scoring.max_latency_seconds is "
                               f"{choice.max_latency_seconds:g}.")  # fmt: skip
@@ -148,24 +148,6 @@ def request_body(messages: list[dict[str, Any]], choice: SmokeScoring) -> dict[s
     return {"input_data": {"input_string": [messages], "parameters": parameters}, "params": {}}
 
 
-def answer_text(body: Any) -> str:
-    """The text in an answer, in any of the shapes that Azure's chat models send: a string, `{"output": ...}`, OpenAI's
-    `choices`, a message, `{"0": ...}`, or a list of these. Empty if there is none."""
-    match body:
-        case str():
-            return body
-        case [first, *_]:
-            return answer_text(first)
-        case {"output": output}:
-            return answer_text(output)
-        case {"choices": [{"message": {"content": str(text)}}, *_]}:
-            return text
-        case {"content": str(text)} | {"generated_text": str(text)} | {"0": str(text)}:
-            return text
-        case _:
-            return ""
-
-
 def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) -> tuple[Any, float, float]:
     """The answer's JSON, the seconds it took, and the seconds spent before it on statuses that pass."""
     from azure.core import PipelineClient
@@ -192,10 +174,10 @@ def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) 
                 fault = read(error)
                 status = fault.status if fault else None
                 if fault is None or (status is not None and status not in RETRIED_STATUSES):
-                    raise _failed(deployment, error, status) from error
+                    raise _failed(deployment, error, status, key) from error
                 wait = policy.wait(attempt, fault.retry_after)
                 if time.monotonic() - began + wait > min(budget, MOST_RETRY_AFTER * 12):
-                    raise _failed(deployment, error, status) from error
+                    raise _failed(deployment, error, status, key) from error
                 run_logger().warning(
                     "The deployment is not ready to answer (%s); asking again in %.0f s.", status or "no answer", wait
                 )
@@ -209,7 +191,13 @@ def _json(response: Any) -> Any:
         return response.text()
 
 
-def _failed(deployment: Deployment, error: Exception, status: int | None) -> SmokeFailed:
+def _shown(body: Any, key: str) -> str:
+    """`body` on one line, without secrets, at most `SHOWN_BODY` characters of it."""
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    return redact(" ".join(text.split()).replace(key, "********"))[:SHOWN_BODY]
+
+
+def _failed(deployment: Deployment, error: Exception, status: int | None, key: str) -> SmokeFailed:
     response = getattr(error, "response", None)
     try:
         body = response.text() if response is not None else str(error)
@@ -217,7 +205,7 @@ def _failed(deployment: Deployment, error: Exception, status: int | None) -> Smo
         body = str(error)
     return SmokeFailed(
         f"Deployment {deployment.name} of {deployment.endpoint.name} does not score (HTTP {status or 'no answer'}): "
-        f"{redact(body)[:SHOWN_BODY]}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
+        f"{_shown(body, key)}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
     )
 
 

@@ -18,7 +18,7 @@ from blocks import AzureMLWorkspace
 from tasks.compute import cluster_doing
 from tasks.credentials import WhereAndWho
 from tasks.errors import AzureFailure, Fault, Kind, read
-from tasks.failures import explain
+from tasks.failures import explain, step_failure
 from tasks.forecast import Forecast
 from tasks.jobs import COMPLETED, ENDED, JobStuck
 from tasks.kinds import MAY_PASS
@@ -73,7 +73,8 @@ def wait_for_pipeline(
     Raises:
         JobPreempted: the job lost its nodes.
         JobStuck: nothing new for `choice.stuck_after_minutes`, or no end by `choice.deadline_hours`.
-        JobFailed: any other bad end, with the failing step's error and last log lines.
+        JobFailed: any other bad end, with the failing step's error and last log lines; also of a step within a job that says
+            Completed.
         AzureFailure: Azure could not be asked for longer than `choice.tolerate_errors_minutes`.
     """
     tracking = Tracking(workspace, where.tracking_uri)
@@ -111,6 +112,8 @@ def wait_for_pipeline(
             time.sleep(pace.pause(requests))
     if watch.status != COMPLETED:
         raise explain(tracking, job.name, watch.status, watch.leaves, job.studio_url)
+    if watch.fallen:
+        raise step_failure(tracking, job.name, watch.fallen[0], job.studio_url)
     seconds = time.monotonic() - began
     run_logger().info("Job %s completed.", job.name)
     return FinishedJob(

@@ -83,6 +83,11 @@ class JobWatch:
         return self.status in ENDED
 
     @property
+    def fallen(self) -> list[Step]:
+        """The steps that ended badly, those that do the work first. A job may say Completed all the same."""
+        return [step for step in (*self.leaves, *self._steps.values()) if step.status in ("Failed", "Canceled")]
+
+    @property
     def leaves(self) -> list[Step]:
         """The steps that do the work, without the sub-pipelines that hold them."""
         return [step for step in self._steps.values() if step.run_id not in self._parents]
@@ -110,21 +115,17 @@ class JobWatch:
             trained = TRAINED in self.metrics
             if self._look_at_metrics():
                 return 1, TRAINED in self.metrics and not trained
-        requests, changed = 1 + metrics_due, self._look_at_state()
+        requests, status = 1 + metrics_due, self._read_state()
+        changed = status != self.status
         if changed:
+            # Before the state counts: an end whose steps could not be read is looked at once more.
             more, _ = self._look_at_steps()
             requests += more
+            self.status = status
+            run_logger().info("Job %s: %s", self.job, status)
         if self.ended:
             requests += self._show_durations()
         return requests, changed
-
-    def _look_at_state(self) -> bool:
-        status = self._read_state()
-        if status == self.status:
-            return False
-        self.status = status
-        run_logger().info("Job %s: %s", self.job, status)
-        return True
 
     def _read_state(self) -> str:
         try:
@@ -158,12 +159,7 @@ class JobWatch:
         run_logger().info("Training at step %d: %s", step, shown)
 
     def _look_at_steps(self) -> tuple[int, bool]:
-        try:
-            found, requests = self._below(self.job)
-        except Exception as error:
-            if not _is_unreadable(error):
-                raise
-            found, requests = [], 1
+        found, requests = self._below(self.job)
         changed = False
         for step in found:
             known = self._steps.get(step.run_id)
@@ -183,11 +179,8 @@ class JobWatch:
         """All runs below `parent`, and how many requests it took. What has ended without children is not asked again."""
         found: list[Step] = []
         requests = 2
-        for child in self.workspace.client().jobs.list(parent_job_name=parent):
-            if child is None or child.name in (None, parent):
-                continue
+        for step in self._children(parent):
             self._parents.add(parent)
-            step = Step(run_id=str(child.name), name=str(child.display_name or child.name), status=word(child.status))
             found.append(step)
             if step.run_id not in self._childless:
                 below, more = self._below(step.run_id)
@@ -196,6 +189,20 @@ class JobWatch:
                 if not below and step.status in ENDED:
                     self._childless.add(step.run_id)
         return found, requests
+
+    def _children(self, parent: str) -> list[Step]:
+        """The runs directly below. Where the SDK cannot read one, all as the run history has them: none may be missed."""
+        try:
+            jobs = list(self.workspace.client().jobs.list(parent_job_name=parent))
+        except Exception as error:
+            if not _is_unreadable(error):
+                raise
+            jobs = [None]
+        if None in jobs:
+            children = self.tracking.children(parent)
+        else:
+            children = [(str(job.name), str(job.display_name or job.name), word(job.status)) for job in jobs if job]
+        return [Step(run_id=id, name=name, status=status) for id, name, status in children if id != parent]
 
     def _show_progress(self) -> None:
         done = [step for step in self.leaves if step.status in ENDED]

@@ -28,9 +28,7 @@ _ADVICE = re.compile(
 CAN_DO_WITHOUT = {
     "GET */computeOperationsStatus/*": "the stage is tried again and finds the cluster there",
     "GET */mfeOperationsStatus/*": "the stage is tried again and finds the endpoint or the deployment there",
-    "GET */history/*": "steps are only shown; the job's own state decides",
-    "GET */jobs/{id}*": "steps are only shown; the job's own state decides",
-    "GET *.api.azureml.ms/discovery (2)": "the addresses have been seen once; now they are only for showing steps",
+    "GET */history/*/details*": "how long a step took is only shown",
     "POST */mlflow/runs/log-batch*": "the trainer loses its measurements, not the model; where the gate has a bound, it is closed",
 }
 """Calls without which a run may complete, as the matrix names them, and why."""
