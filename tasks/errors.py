@@ -89,9 +89,10 @@ class Fault:
     def sentence(self, doing: str) -> str:
         """What happened, to what, and what to do; free of secrets."""
         shortage = shortage_in(self.message)
-        what = str(shortage) if shortage else self.message
+        what = f"{shortage}. Azure: {shortage.reason}" if shortage else self.message
+        advice = (shortage and shortage.advice) or _ADVICE[self.kind]
         status = f" (HTTP {self.status})" if self.status and self.status >= 400 else ""
-        return f"{doing} failed, {self.kind}{status}: {what.rstrip('.')}. What to do: {_ADVICE[self.kind]}."
+        return f"{doing} failed, {self.kind}{status}: {what.rstrip('.')}. What to do: {advice}."
 
 
 class AzureFailure(Exception):
