@@ -146,6 +146,8 @@ def finetune(
             nodes=training.num_nodes_finetune or int(foundation.defaults.get("num_nodes_finetune", 1)),
             instance_type=deployment.instance_type if deployment.enabled else None,
             instance_count=deployment.instance_count,
+            names=names,
+            endpoint=deployment.endpoint_name(names),
         )
         data = sampled.result()
         made |= {"base_model": foundation, "compute": cluster, "dataset": data, "tracking_uri": where.tracking_uri}
@@ -193,7 +195,9 @@ def finetune(
                 if create_endpoint.name in clock.errors
                 else endpoint_made.result()
             )
-            deployed = clock.run(create_deployment, block, names, made["endpoint"], registered, deployment)
+            deployed = clock.run(
+                create_deployment, block, names, made["endpoint"], registered, deployment, cluster.cluster
+            )
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
         released = clock.run(tear_down, block, names, teardown, made["endpoint"].name if "endpoint" in made else None)
         made["machine_seconds"] = made.pop("machines").seconds

@@ -153,7 +153,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     # Machines and how many.
     Known(
-        r"endpoint quota|limit of endpoints|ResourceQuotaExceeded|exceed the quota of \d+ resources",
+        r"(endpoint|deployment) quota|limit of endpoints|ResourceQuotaExceeded|exceed the quota of \d+ resources",
         Kind.ENDPOINT_QUOTA,
         "the region or group has as many endpoints as it may have",
     ),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -15,14 +17,17 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
-from tasks.demand import Demand, QuotaLine
+from tasks.demand import Demand, QuotaLine, refusal
 from tasks.errors import AzureFailure, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
+from tasks.held import find_deployment, is_low_priority, nodes_up
+from tasks.jobs import COMPLETED, attempts
 from tasks.kinds import NO_MACHINES
 from tasks.models import FoundationModel
+from tasks.naming import RunNames
 from tasks.pace import Pace
-from tasks.quota import Quota, quota_of
-from tasks.skus import Sku, find_sku, require_can_finetune, require_can_serve
+from tasks.quota import Quota, quotas_of
+from tasks.skus import Sku, find_sku, instances_that_count, require_can_finetune, require_can_serve
 from tasks.stage import run_logger, stage
 from tasks.states import word
 
@@ -34,6 +39,8 @@ NEW_CLUSTER_SIZE = "Standard_NC24rs_v3"
 CREATION_DEADLINE_SECONDS = 30 * 60
 
 Tier = Literal["dedicated", "low_priority"]
+Quotas = Callable[..., list[Quota]]
+"""`quotas_of` the workspace."""
 
 
 class ComputeChoice(Group):
@@ -110,9 +117,13 @@ def validate_compute(
     nodes: int,
     instance_type: str | None,
     instance_count: int = 1,
+    names: RunNames | None = None,
+    endpoint: str | None = None,
 ) -> ValidatedCompute:
     """Checks sizes and quota for training on `nodes` nodes and for serving, then creates the cluster if it is missing.
 
+    Serving follows training, so each has to fit without the other: the cluster is down to its smallest size by then. What an
+    earlier try of the run `names` has made is its own: a job that has trained, a deployment under `endpoint`.
     `instance_type` None: nothing will be served.
 
     Raises:
@@ -124,15 +135,28 @@ def validate_compute(
     cluster = _find_cluster(workspace, choice.cluster)
     sku = find_sku(skus, _wanted_size(cluster, choice))
     rule = require_can_finetune(sku, model.name, model.finetune_allow_list, model.finetune_minimum)
-    usages = list(computes.list_usage())
     max_nodes = choice.max_nodes if cluster is None else int(cluster.max_instances or 1)
     if nodes > max_nodes:
         raise Refused(
             f"Training wants {nodes} nodes (training.num_nodes_finetune), but cluster {choice.cluster} has at most {max_nodes}. "
             "Lower one or raise the other."
         )
-    tiers, training = _tiers(usages, sku, nodes, choice, cluster)
-    serving, serving_rule = _serving(skus, usages, model, instance_type, instance_count)
+    usages = list(computes.list_usage())
+    quotas = partial(quotas_of, usages, group=workspace.resource_group, workspace=workspace.workspace_name)
+    up = 0 if cluster is None else nodes_up(workspace, cluster)
+    has_trained = cluster is not None and names is not None and _has_trained(workspace, names)
+    tiers, training = _tiers(quotas, sku, 0 if has_trained else nodes, choice, cluster, up)
+    demands, serving_rule = [training], "nothing is served"
+    if instance_type is not None:
+        server = find_sku(skus, instance_type)
+        serving_rule = require_can_serve(server, model.name, model.inference_allow_list, model.inference_minimum)
+        rows = quotas(server.family)
+        if cluster is not None and not is_low_priority(cluster):
+            leaving = up - int(cluster.min_instances or 0)
+            rows = [row.given_back(leaving * sku.cpus, sku.family) for row in rows]
+        if has_trained and endpoint is not None:
+            rows = [row.given_back(_served(workspace, endpoint, server), server.family) for row in rows]
+        demands.append(_serving(rows, server, instance_count))
     created = cluster is None
     if cluster is None:
         cluster = _create(workspace, choice, sku, tiers)
@@ -151,7 +175,7 @@ def validate_compute(
         instance_type=instance_type or "",
         instance_count=instance_count if instance_type else 0,
         serving_rule=serving_rule,
-        quota=[training, *serving],
+        quota=[line for demand in demands for line in demand.lines()],
     )
     publish_markdown("compute", f"Cluster {validated.cluster}: {validated.gpus} GPU to train with", _page(validated))
     return validated
@@ -168,11 +192,8 @@ def _page(its: ValidatedCompute) -> str:
         "Serves because of": its.serving_rule,
     }
     quota = markdown_table(
-        ("Quota, in vCPUs", "for", "needed", "in use", "limit"),
-        [
-            (line.family, line.purpose.split()[0], line.need, _known(line.used), _known(line.limit))
-            for line in its.quota
-        ],
+        ("Quota, in vCPUs", "for", "needed", "in use by others", "limit"),
+        [(line.row, line.purpose.split()[0], line.need, _known(line.used), _known(line.limit)) for line in its.quota],
     )
     return f"{markdown_table(('Compute', ''), facts.items())}\n\n{quota}"
 
@@ -209,12 +230,25 @@ def _wanted_size(cluster: AmlCompute | None, choice: ComputeChoice) -> str:
     return str(cluster.size)
 
 
+def _has_trained(workspace: AzureMLWorkspace, names: RunNames) -> bool:
+    """Whether an earlier try of the run has trained, so that it needs no nodes any more."""
+    jobs = attempts(workspace, names)
+    return bool(jobs) and word(jobs[-1].status) == COMPLETED
+
+
+def _served(workspace: AzureMLWorkspace, endpoint: str, sku: Sku) -> int:
+    """The vCPUs of `sku` that the run's own deployment holds already."""
+    found = find_deployment(workspace, endpoint)
+    if found is None or str(found.instance_type).lower() != sku.name.lower():
+        return 0
+    return instances_that_count(sku.name, int(found.instance_count or 0)) * sku.cpus
+
+
 def _tiers(
-    usages: list[Any], sku: Sku, nodes: int, choice: ComputeChoice, cluster: AmlCompute | None
-) -> tuple[list[Tier], QuotaLine]:
-    """The priorities worth trying, in order, and the quota of the first. The nodes of an existing cluster may be running
-    and so be in use already: for one, what counts is the limit."""
-    need = nodes * sku.cpus
+    quotas: Quotas, sku: Sku, nodes: int, choice: ComputeChoice, cluster: AmlCompute | None, up: int
+) -> tuple[list[Tier], Demand]:
+    """The priorities worth trying, in order, and what the first needs. The nodes that an existing cluster has up are in use
+    already, by the cluster itself."""
     tiers: list[Tier] = (
         [_tier(cluster)]
         if cluster is not None
@@ -222,35 +256,36 @@ def _tiers(
         if choice.priority == "dedicated_then_low_priority"
         else [choice.priority]
     )
+    if cluster is None and not sku.low_priority:
+        if choice.priority == "low_priority":
+            raise Refused(
+                f"VM size {sku.name} has no low-priority nodes. Set compute.priority to dedicated, or choose another compute.size."
+            )
+        tiers = ["dedicated"]
     demands = {}
     for tier in tiers:
-        quota = quota_of(usages, sku.family, low_priority=tier == "low_priority")
-        if quota is not None and cluster is not None:
-            quota = Quota(quota.family, 0, quota.limit)
-        demands[tier] = Demand(f"training on {nodes} {tier.replace('_', '-')} node(s) {sku.name}", quota, need)
-    usable = [
-        tier for tier in tiers if demands[tier].met and (cluster is not None or tier == "dedicated" or sku.low_priority)
-    ]
+        rows = quotas(sku.family, low_priority=tier == "low_priority")
+        rows = [row.given_back(up * sku.cpus, sku.family) for row in rows]
+        purpose = f"training on {nodes} {tier.replace('_', '-')} node(s) {sku.name}"
+        demands[tier] = Demand(purpose, sku.family, nodes * sku.cpus, rows)
+    usable = [tier for tier in tiers if demands[tier].met]
     if not usable:
-        raise demands[tiers[0]].refusal(sku.family, "choose another compute.size or fewer nodes")
-    return usable, demands[usable[0]].line(sku.family)
+        raise refusal(list(demands.values()), "choose another compute.size or fewer nodes")
+    return usable, demands[usable[0]]
 
 
 def _tier(cluster: AmlCompute) -> Tier:
-    return "low_priority" if "low" in word(cluster.tier).lower() else "dedicated"
+    return "low_priority" if is_low_priority(cluster) else "dedicated"
 
 
-def _serving(
-    skus: list[Sku], usages: list[Any], model: FoundationModel, instance_type: str | None, count: int
-) -> tuple[list[QuotaLine], str]:
-    if instance_type is None:
-        return [], "nothing is served"
-    sku = find_sku(skus, instance_type)
-    rule = require_can_serve(sku, model.name, model.inference_allow_list, model.inference_minimum)
-    demand = Demand(f"serving on {count} instance(s) {sku.name}", quota_of(usages, sku.family), count * sku.cpus)
+def _serving(rows: list[Quota], sku: Sku, count: int) -> Demand:
+    """What `count` instances need."""
+    counted = instances_that_count(sku.name, count)
+    purpose = f"serving on {count} instance(s) {sku.name}"
+    demand = Demand(purpose, sku.family, counted * sku.cpus, rows, reserve=(counted - count) * sku.cpus)
     if not demand.met:
-        raise demand.refusal(sku.family, "choose another deployment.instance_type")
-    return [demand.line(sku.family)], rule
+        raise refusal([demand], "choose another deployment.instance_type")
+    return demand
 
 
 def _create(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tiers: list[Tier]) -> AmlCompute:

@@ -12,8 +12,10 @@ from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from blocks.names import ENDPOINT, EndpointName
+from tasks.artifacts import publish_markdown
 from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
+from tasks.held import find_deployment, wait_until_idle_nodes_are_gone
 from tasks.kinds import MAY_PASS
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
 from tasks.pace import Pace
@@ -142,17 +144,36 @@ def create_endpoint(
 
 @stage
 def create_deployment(
-    workspace: AzureMLWorkspace, names: RunNames, endpoint: Endpoint, model: RegisteredModel, choice: DeploymentChoice
+    workspace: AzureMLWorkspace,
+    names: RunNames,
+    endpoint: Endpoint,
+    model: RegisteredModel,
+    choice: DeploymentChoice,
+    cluster: str,
 ) -> Deployment:
     """Deploys `model` and gives it all traffic, or finds that done.
 
+    The nodes of `cluster`, which has trained, hold quota for as long as they may be idle. When that is missing for the
+    deployment, it is asked for again once they are gone.
+
     Raises:
         DeploymentFailed: not ready by the deadline, or crashed; with both containers' last log lines.
+        AzureFailure: no quota or no capacity.
     """
     began = time.monotonic()
-    found = _find_deployment(workspace, endpoint.name)
+    found = find_deployment(workspace, endpoint.name)
     if found is None or _state(found) != "succeeded":
-        _deploy(workspace, names, endpoint, model, choice, exists=found is not None)
+        try:
+            _deploy(workspace, names, endpoint, model, choice, exists=found is not None)
+        except AzureFailure as refused:
+            patience = choice.deadline_minutes * 60
+            if refused.fault.kind not in (Kind.QUOTA, Kind.REGIONAL_QUOTA) or not wait_until_idle_nodes_are_gone(
+                workspace, cluster, patience
+            ):
+                raise
+            _deploy(
+                workspace, names, endpoint, model, choice, exists=find_deployment(workspace, endpoint.name) is not None
+            )
     _give_traffic(workspace, endpoint.name)
     seconds = time.monotonic() - began
     run_logger().info("Deployment %s of %s is ready.", DEPLOYMENT, endpoint.name)
@@ -184,15 +205,6 @@ def _settled(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
         if found is None or _state(found) in ("succeeded", "failed", "canceled") or time.monotonic() > deadline:
             return found
         time.sleep(pace.pause())
-
-
-def _find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:
-    try:
-        return workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
 
 
 def _deploy(
@@ -237,11 +249,17 @@ def _deploy(
 
 def _failure(workspace: AzureMLWorkspace, endpoint: str, fault: Fault) -> str:
     parts = [f"Deployment {DEPLOYMENT} of endpoint {endpoint} failed: {fault.message}"]
-    for container in CONTAINERS:
-        if log := _log(workspace, endpoint, container):
-            parts.append(f"Last lines of {container}:\n{log}")
+    parts += containers_said(workspace, endpoint)
     parts.append("The endpoint is being deleted. The model stays registered: correct the cause and run again.")
     return "\n".join(parts)
+
+
+def containers_said(workspace: AzureMLWorkspace, endpoint: str) -> list[str]:
+    """The last lines of each container that has any, without secrets; also a page of the run, which outlives the endpoint."""
+    said = {container: log for container in CONTAINERS if (log := _log(workspace, endpoint, container))}
+    page = "\n\n".join(f"## {container}\n\n```\n{log.replace('```', '` ` `')}\n```" for container, log in said.items())
+    publish_markdown("containers", f"What the containers of {endpoint} said last", page or "Nothing was to be had.")
+    return [f"Last lines of {container}:\n{log}" for container, log in said.items()]
 
 
 def _log(workspace: AzureMLWorkspace, endpoint: str, container: str) -> str:

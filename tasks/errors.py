@@ -41,7 +41,7 @@ class Fault:
     def sentence(self, doing: str) -> str:
         """What happened, to what, and what to do; free of secrets."""
         shortage = shortage_in(self.message)
-        what = str(shortage) if shortage else self.message
+        what = f"{shortage}. Azure: {shortage.reason}" if shortage else self.message
         status = f" (HTTP {self.status})" if self.status and self.status >= 400 else ""
         return f"{doing} failed, {self.kind}{status}: {what.rstrip('.')}. What to do: {self.advice}."
 

@@ -87,12 +87,13 @@ ABOUT: dict[Kind, About] = {
     ),
     Kind.REGIONAL_QUOTA: About(
         "your subscription's limit for the region, all sizes together",
-        "ask for more vCPUs of the region as a whole (https://aka.ms/azureml-quota), or free some: another size of the same region "
-        "does not help",
+        "ask for more of the region's total (https://aka.ms/azureml-quota), free some, or take fewer or smaller machines: another "
+        "family has the same total",
     ),
     Kind.ENDPOINT_QUOTA: About(
-        "your subscription's limit for endpoints",
-        "delete endpoints that nobody needs, or ask for a higher limit (https://aka.ms/azureml-quota)",
+        "your subscription's limit for endpoints or deployments",
+        "delete endpoints that nobody uses, or ask for a higher limit "
+        "(https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#endpoint-limit-increases)",
     ),
     Kind.UNAVAILABLE: About(
         "the subscription may not have this size, or use this region",

@@ -77,6 +77,16 @@ def unproven(workspace: AzureMLWorkspace) -> Iterator[str]:
                 f"Endpoint {endpoint.name} looks like a run's ({sign}), but its tags have been overwritten. Delete it if nobody "
                 "uses it: it costs as long as it has a deployment."
             )
+    oldest = datetime.now(UTC) - OLDEST_JOB
+    for job in client.jobs.list():
+        if job is None or word(job.status) in ENDED or run_id_of(job.tags) or not is_derived(str(job.name)):
+            continue
+        created = _job_created(job)
+        if created is None or created >= oldest:
+            yield (
+                f"Job {job.name} looks like a run's (it is called as only runs call theirs), but its tags have been overwritten. "
+                "Cancel it if nobody waits for it."
+            )
 
 
 def why_release(

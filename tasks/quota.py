@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -15,29 +15,35 @@ class Shortage:
     need: int | None
     have: int | None
     what: str
+    reason: str
+    """Azure's own sentence."""
 
     def __str__(self) -> str:
         if self.need is None:
             return f"the quota of {self.what} is used up"
-        return (
-            f"need {self.need} {self.what}, have {self.have}"
-            if self.have is not None
-            else f"need {self.need} {self.what}"
-        )
+        have = "" if self.have is None else f", have {self.have}"
+        return f"need {self.need} {self.what}{have}"
 
 
 _TEXTS = (
-    # A cluster is asked for (HTTP 400 on PUT computes).
+    # Nodes are asked for (HTTP 400 on PUT computes, or the job's own error). Azure writes "accomodate".
     re.compile(
-        r"has an? (?P<family>[\w .-]+?) family vCPU quota of (?P<limit>\d+) and cannot accommodate for at least "
-        r"(?P<nodes>\d+) requested managed compute nodes? which maps to (?P<need>\d+) vCPUs",
-        re.IGNORECASE,
+        r"The specified subscription has an? (?:(?P<total>total)|(?P<family>[\w .-]+?) family) vCPU quota of (?P<limit>\d+) and "
+        r"(?:cannot accomm?odate for|is less than) .*?which maps to (?P<need>\d+) vCPUs",
+        re.IGNORECASE | re.DOTALL,
     ),
     # A deployment is asked for (HTTP 400 on PUT deployments), troubleshooting page #error-outofquota.
     re.compile(
         r"Not enough quota available for (?P<sku>\S+).*?Current usage/limit: (?P<used>\d+)/(?P<limit>\d+)\. "
         r"Additional needed: (?P<need>\d+)",
         re.IGNORECASE | re.DOTALL,
+    ),
+    # The same as the error of a failed operation; [N/A]: there is no quota of the family at all.
+    re.compile(
+        r"The amount of (?:additional )?CPU quota requested is (?P<need>\d+)"
+        r"(?:, and you are currently using (?P<used>\d+)\. Your amount of maximum quota is"
+        r"| and your maximum amount of quota is) (?P<limit>\d+|\[N/A\])",
+        re.IGNORECASE,
     ),
     re.compile(
         r"(?P<what>Endpoint|Deployment) Quota reached.*?usage/limit: (?P<used>\d+)/(?P<limit>\d+)",
@@ -50,49 +56,122 @@ def shortage_in(message: str) -> Shortage | None:
     """The shortage that one of Azure's error messages tells of; None if it names none."""
     for pattern in _TEXTS:
         if found := pattern.search(message):
-            parts = found.groupdict()
-            free = int(parts["limit"]) - int(parts.get("used") or 0)
+            parts, reason = found.groupdict(), found[0]
+            if what := parts.get("what"):
+                what = f"{what.lower()}s"
+                return Shortage(None, None, what, reason)
+            limit = int(parts["limit"]) if parts["limit"].isdecimal() else 0
+            need, free = int(parts["need"]), max(0, limit - int(parts.get("used") or 0))
+            if parts.get("total"):
+                return Shortage(need, free, "vCPUs of all families in the region", reason)
             if family := parts.get("family"):
-                return Shortage(int(parts["need"]), free, f"vCPUs of family {family}")
-            if sku := parts.get("sku"):
-                return Shortage(int(parts["need"]), free, f"vCPUs for {sku}")
-            return Shortage(1, free, f"{parts['what'].lower()}s")
+                return Shortage(need, free, f"vCPUs of family {family}", reason)
+            sku = parts.get("sku")
+            return Shortage(need, free, f"vCPUs for {sku}" if sku else "vCPUs", reason)
     return None
 
 
 @dataclass(frozen=True)
 class Quota:
-    """vCPUs of one family: how many are granted and how many are in use."""
+    """One row of the usage list: vCPUs that are granted, and how many of them are in use.
 
-    family: str
+    `family` None: of all families together, in the region. `workspace`: the share that the subscription's owner gave to it;
+    None: of the whole subscription.
+    """
+
+    family: str | None
     used: int
     limit: int
+    low_priority: bool = False
+    workspace: str | None = None
+    listed: bool = True
+    """False: Azure has no row, and so grants nothing."""
 
     @property
     def free(self) -> int:
         return max(0, self.limit - self.used)
 
+    @property
+    def name(self) -> str:
+        """Which row, as Azure's pages call the totals."""
+        if self.family is None:
+            return f"Total Cluster {'LowPriority' if self.low_priority else 'Dedicated'} Regional vCPUs"
+        if self.workspace is not None:
+            return f"{self.family} in workspace {self.workspace}"
+        return self.family
 
-def quota_of(usages: Iterable[Any], family: str, *, low_priority: bool = False) -> Quota | None:
-    """The quota for a VM `family` among the entries of `compute.list_usage()`; None where Azure lists none or it is unlimited (-1).
+    def __str__(self) -> str:
+        if self.family is None:
+            kind = "low-priority" if self.low_priority else "dedicated"
+            return f"{kind} vCPUs of the whole region ({self.name})"
+        if not self.listed:
+            return f"vCPUs of family {self.name}, of which Azure grants this subscription none"
+        return f"vCPUs of family {self.name}"
 
-    Low-priority vCPUs are one total per region, not one per family. Azure writes family names in several ways
-    (`standardDSv2Family`, `Standard DSv2 Family Cluster Dedicated vCPUs`); letters and digits decide.
+    def given_back(self, vcpus: int, family: str) -> Quota:
+        """The row after machines of `family` have given back so many vCPUs; below 0, after they have taken more."""
+        if self.family is not None and _family(self.family) != _family(family):
+            return self
+        return replace(self, used=max(0, self.used - vcpus))
+
+
+def quotas_of(
+    usages: Iterable[Any], family: str, *, group: str, workspace: str, low_priority: bool = False
+) -> list[Quota]:
+    """The rows of `compute.list_usage()` that bind machines of a VM `family` in this workspace: all of them must have room.
+
+    The list is the subscription's, with rows of every workspace and of their clusters among it, told apart by nothing but
+    `id` (azure-rest-api-specs, machinelearningservices, examples/Usage/list.json). Live, a family's `name.value` stands twice,
+    for dedicated and for low-priority vCPUs, told apart by `type`; in that example by the name. A limit of -1 is no bound of
+    its own: low-priority vCPUs are bound by their total alone. Where other families have dedicated rows and this one has none,
+    Azure grants none of it: it refuses the cluster ("not a supported VM size") and the deployment (OutOfQuota, "[N/A]").
     """
-    wanted = _letters(family)
+    ours = (group.lower(), workspace.lower(), "usages")
+    found: list[Quota] = []
+    listed, others = False, False
     for usage in usages:
-        name = _letters(_name(usage))
-        of_family = bool(wanted) and name.startswith(wanted) and not low_priority
-        matches = low_priority if "lowpriority" in name else of_family
-        if matches and usage.limit is not None and usage.limit >= 0:
+        names, owner = _names(usage), _WORKSPACE_ROW.search(str(usage.id or "").lower())
+        if (owner and owner.groups() != ours) or _is_low_priority(usage, names) != low_priority:
+            continue
+        total, same = _is_total(names), bool(family) and _family(family) in map(_family, names)
+        listed = listed or same
+        others = others or any("family" in _letters(name) for name in names)
+        if (total or same) and usage.limit is not None and int(usage.limit) >= 0:
             used = getattr(usage, "current_value", None) or getattr(usage, "currentValue", None) or 0
-            return Quota("low-priority vCPUs" if low_priority else family, int(used), int(usage.limit))
-    return None
+            whose = workspace if owner else None
+            found.append(Quota(None if total else family, int(used), int(usage.limit), low_priority, whose))
+    if family and others and not listed and not low_priority:
+        found.append(Quota(family, 0, 0, listed=False))
+    return found
 
 
-def _name(usage: Any) -> str:
-    """azure-ai-ml 1.35 leaves the service's JSON in place of the attributes it documents; both are read."""
-    return str(usage.name.get("value") if isinstance(usage.name, dict) else usage.name.value)
+_WORKSPACE_ROW = re.compile(r"/resourcegroups/([^/]+)/providers/[^/]+/workspaces/([^/]+)/([^/]+)")
+"""What follows the workspace tells its own rows (`usages`) from those of its clusters (`computes`), which are nobody's limit."""
+
+
+def _names(usage: Any) -> list[str]:
+    """Code and text. azure-ai-ml 1.35 leaves the service's JSON in place of the attributes it documents; both are read."""
+    name = usage.name
+    both = (
+        (name.get("value"), name.get("localizedValue"))
+        if isinstance(name, dict)
+        else (name.value, name.localized_value)
+    )
+    return [str(text) for text in both if text]
+
+
+def _is_low_priority(usage: Any, names: list[str]) -> bool:
+    return any("lowpriority" in _letters(text) for text in (str(usage.type or ""), *names))
+
+
+def _is_total(names: list[str]) -> bool:
+    """`TotalDedicatedCores`, `Total Cluster Dedicated Regional vCPUs` and the like, and not `TotalClusters`."""
+    return any(re.fullmatch(r"total\w*(cores|vcpus)", _letters(name)) for name in names)
+
+
+def _family(name: str) -> str:
+    """What `standardDSv2Family` and `Standard DSv2 Family Cluster Dedicated vCPUs` have in common."""
+    return re.sub(r"(family)?(cluster)?(dedicated|lowpriority)?(vcpus|cores)?$", "", _letters(name))
 
 
 def _letters(name: str) -> str:

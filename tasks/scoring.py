@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from tasks.answers import answer_text
 from tasks.artifacts import plain, publish_markdown
-from tasks.endpoint import Deployment
+from tasks.endpoint import Deployment, containers_said
 from tasks.errors import MOST_RETRY_AFTER, RetryPolicy, read, redact
 from tasks.form import Group, at
 from tasks.sampling.results import SampledDataset
@@ -28,6 +28,8 @@ CLIENT_TIMEOUT_SECONDS = 190
 """A little more than the longest request timeout that Azure ML allows (180 s)."""
 NOT_SENT = ("weight", "thinking", "reasoning_content", "reasoning")
 """Fields of a message that only training looks at."""
+MODEL_STATUS = "ms-azureml-model-error-statuscode"
+"""Behind a 424, the status with which the model's container answered (Microsoft Learn, online endpoints' status codes)."""
 SHOWN_BODY = 1000
 """Characters of an answer that fails."""
 
@@ -96,6 +98,18 @@ def smoke_score(
         )
     conversations = sample_conversations(split.path, choice.rows, choice.seed)
     key = str(workspace.client().online_endpoints.get_keys(deployment.endpoint.name).primary_key)
+    try:
+        answers = _answers(deployment, key, conversations, choice)
+    except SmokeFailed as failed:
+        # The endpoint is about to be deleted, and what its containers said with it.
+        raise SmokeFailed("\n".join([str(failed), *containers_said(workspace, deployment.endpoint.name)])) from failed
+    publish_markdown("smoke-score", f"A conversation with {deployment.endpoint.name}", _conversation(answers))
+    return SmokeResult(answers=answers, slowest_seconds=max(answer.seconds for answer in answers))
+
+
+def _answers(
+    deployment: Deployment, key: str, conversations: list[list[dict[str, Any]]], choice: SmokeScoring
+) -> list[Answer]:
     budget = choice.retry_budget_seconds
     answers = []
     for messages in conversations:
@@ -110,8 +124,7 @@ def smoke_score(
                               f"{choice.max_latency_seconds:g}.")  # fmt: skip
         answers.append(Answer(question=asked[-1]["content"], answer=text, reference=reference, seconds=seconds))
         run_logger().info("Answered in %.1f s: %s", seconds, text[:200])
-    publish_markdown("smoke-score", f"A conversation with {deployment.endpoint.name}", _conversation(answers))
-    return SmokeResult(answers=answers, slowest_seconds=max(answer.seconds for answer in answers))
+    return answers
 
 
 def sample_conversations(path: Path, rows: int, seed: int) -> list[list[dict[str, Any]]]:
@@ -203,9 +216,11 @@ def _failed(deployment: Deployment, error: Exception, status: int | None, key: s
         body = response.text() if response is not None else str(error)
     except Exception:
         body = str(error)
+    own = getattr(response, "headers", {}).get(MODEL_STATUS)
+    its_own = f"; the model's container itself answered {own}" if own else ""
     return SmokeFailed(
-        f"Deployment {deployment.name} of {deployment.endpoint.name} does not score (HTTP {status or 'no answer'}): "
-        f"{_shown(body, key)}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
+        f"Deployment {deployment.name} of {deployment.endpoint.name} does not score (HTTP {status or 'no answer'}{its_own}): "
+        f"{_shown(body, key).rstrip('.')}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
     )
 
 

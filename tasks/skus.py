@@ -12,6 +12,24 @@ from tasks.errors import Refused
 UNSUPPORTED_FOR_FINETUNING = frozenset({"standard_nc6", "standard_nc12", "standard_nc24", "standard_nc24r"})
 """K80 machines: the reference notebook's list for models that say nothing about the sizes they need."""
 
+UPGRADE_RESERVE = "https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#virtual-machine-quota-allocation-for-deployment"
+NO_UPGRADE_RESERVE = frozenset(
+    {
+        "standard_nc24ads_a100_v4",
+        "standard_nc48ads_a100_v4",
+        "standard_nc96ads_a100_v4",
+        "standard_nc40ads_h100_v5",
+        "standard_nc80adis_h100_v5",
+        "standard_nd96amsr_a100_v4",
+        "standard_nd96asr_v4",
+        "standard_nd40rs_v2",
+        "standard_nd96is_h100_v5",
+        "standard_nd96isr_h100_v5",
+    }
+)
+"""Sizes with "Skip 20% Reservation" in
+https://learn.microsoft.com/azure/machine-learning/reference-managed-online-endpoints-vm-sku-list."""
+
 
 class MinimumSpec(BaseModel):
     """The smallest machine a model's publisher vouches for. Memory and disk in GB."""
@@ -114,6 +132,12 @@ def require_can_serve(sku: Sku, model: str, allow_list: list[str] | None, minimu
         _require_minimum(sku, model, minimum, "inference")
         return "minimum specification of the model"
     return "the model names no requirement"
+
+
+def instances_that_count(size: str, instances: int) -> int:
+    """For how many instances of `size` a managed online deployment of `instances` needs quota: of most sizes Azure reserves 20 %
+    more for upgrades, so `ceil(1.2 * instances)` (UPGRADE_RESERVE). In whole numbers, since 1.2 is no binary fraction."""
+    return instances if size.lower() in NO_UPGRADE_RESERVE else -(-instances * 6 // 5)
 
 
 def _contains(allow_list: list[str], name: str) -> bool:

@@ -144,8 +144,10 @@ def release(
 
 @retried
 def _running_jobs(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
-    """The run's own: a job that another run has taken over is that one's."""
-    found = [job for job in attempts(workspace, names) if run_id_of(job.tags) == names.run_id]
+    """The run's own: a job that another run has taken over is that one's. One that is called after the run is its own without a
+    tag, too: somebody may have overwritten them."""
+    own = {names.run_id, None} if names.job_key is None else {names.run_id}
+    found = [job for job in attempts(workspace, names) if run_id_of(job.tags) in own]
     return [str(job.name) for job in found if word(job.status) not in ENDED]
 
 

@@ -88,8 +88,6 @@ def wait_for_pipeline(
         except Exception as error:
             outage.goes_on(error)
             requests, changed = 1, False
-        if refused := in_vain():
-            raise refused
         now = time.monotonic()
         if changed:
             pace.changed()
@@ -97,6 +95,8 @@ def wait_for_pipeline(
             last_change = now
         if machines is not None:
             machines.note(job.name, watch.machine_seconds)
+        if not watch.ended and (refused := in_vain()):
+            raise refused
         if now - last_change > choice.stuck_after_minutes * 60:
             why = f"has shown nothing new for {(now - last_change) / 60:.0f} min"
         elif now - began > choice.deadline_hours * 3600:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from emulator import errors
 from emulator.arm import skus
 from emulator.arm.compute_document import render, render_put, sizes
-from emulator.arm.quota import LOW_PRIORITY, Quota
+from emulator.arm.quota import Quota
 from emulator.faults.book import is_in_force, rule_under
 from emulator.faults.rules import Resizing
 from emulator.http import read_model, reply
@@ -82,7 +83,7 @@ class Computes:
         """Creates or updates a cluster; returns it as it now is and the operation's headers.
 
         Raises:
-            AzureError: an unknown size, a name that breaks the rules, or a quota that not one node fits into.
+            AzureError: an unknown size, a name that breaks the rules, or no quota for its smallest size.
         """
         if not NAMES["computes"].takes(name):
             raise errors.bad_request(NAMES["computes"].refusal(name))
@@ -95,7 +96,8 @@ class Computes:
             raise errors.bad_request(
                 f"The VM size of compute {name} cannot be changed from {found['size']} to {sku.name}."
             )
-        self._quota.require_node(sku, cluster.priority)
+        held = 0 if found is None else self._nodes(found)
+        self._quota.require_nodes(sku, cluster.priority, max(1, cluster.scale.minimum, held), held)
         now = _now()
         document = {
             "name": name if found is None else found["name"],
@@ -138,6 +140,26 @@ class Computes:
         """All clusters, oldest first."""
         return [self._render(document) for document in self._store.list(TYPE)]
 
+    def nodes(self, name: str) -> list[Document]:
+        """The nodes that are up, busy ones first. What runs on which is not kept.
+
+        Raises:
+            AzureError: 404 with an empty body, as Azure answers.
+        """
+        document = self._require(name)
+        busy = self._busy.get(document["name"].lower(), 0)
+        return [
+            {
+                "nodeId": f"tvmps_{number:064x}_d",
+                "privateIpAddress": f"10.0.0.{4 + number}",
+                "publicIpAddress": None,
+                "port": 50000 + number,
+                "nodeState": "running" if number < busy else "idle",
+                "runId": None,
+            }
+            for number in range(self._nodes(document))
+        ]
+
     def delete(self, name: str) -> dict[str, str]:
         """Deletes the cluster; returns the operation's headers."""
         document = self._require(name)
@@ -179,13 +201,12 @@ class Computes:
             raise errors.empty_not_found()
         return document
 
-    def _cores_in_use(self) -> dict[str, int]:
-        """vCPUs of the nodes that are up, by pool of quota."""
-        cores: dict[str, int] = {}
+    def _cores_in_use(self) -> Counter[tuple[str, str]]:
+        """vCPUs of the nodes that are up, by family and priority."""
+        cores: Counter[tuple[str, str]] = Counter()
         for document in self._store.list(TYPE):
             if sku := skus.find(document["size"]):
-                pool = LOW_PRIORITY if document["priority"] == "LowPriority" else sku.family
-                cores[pool] = cores.get(pool, 0) + sku.vcpus * self._nodes(document)
+                cores[sku.family, document["priority"]] += sku.vcpus * self._nodes(document)
         return cores
 
     def _nodes(self, document: Document) -> int:
@@ -220,6 +241,9 @@ def routes(computes: Computes, quota: Quota) -> list[Route]:
     async def listed(request: Request) -> Response:
         return reply({"value": computes.all()})
 
+    async def nodes(request: Request) -> Response:
+        return reply({"nodes": computes.nodes(request.path_params["name"])})
+
     async def vm_sizes(request: Request) -> Response:
         return reply({"value": sizes()})
 
@@ -231,6 +255,7 @@ def routes(computes: Computes, quota: Quota) -> list[Route]:
         Route(WORKSPACE + "/computes/{name}", get),
         Route(WORKSPACE + "/computes/{name}", put, methods=["PUT"]),
         Route(WORKSPACE + "/computes/{name}", delete, methods=["DELETE"]),
+        Route(WORKSPACE + "/computes/{name}/listNodes", nodes, methods=["POST"]),
         Route(location + "/vmsizes", vm_sizes),
         Route(location + "/usages", usages),
     ]

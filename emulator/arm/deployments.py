@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +14,7 @@ from emulator.arm import skus
 from emulator.arm.deployment_body import DeploymentBody, LogsBody, Sku
 from emulator.arm.deployment_document import render
 from emulator.arm.endpoints import BUSY, DEPLOYMENT, WORKING, Endpoints, put_headers
+from emulator.arm.quota import DEDICATED
 from emulator.arm.serving import Serving
 from emulator.installation import PROVIDER, Installation
 from emulator.names import NAMES
@@ -21,11 +23,12 @@ from emulator.scoring.artifacts import Artifacts
 from emulator.scoring.fleet import Fleet
 from emulator.store import Document, Store
 
-Reserve = Callable[[str, int], None]
+Reserve = Callable[[str, int, int], None]
 
 
 class Deployments:
-    """The deployments of all endpoints. `reserve` (instance type, instances) refuses what the serving quota cannot hold."""
+    """The deployments of all endpoints. `reserve` (instance type, instances, those that are there) refuses what the serving quota
+    cannot hold."""
 
     def __init__(
         self,
@@ -152,13 +155,12 @@ class Deployments:
         """
         return self._serving.logs(self._require(endpoint, name), body)
 
-    def cores_in_use(self) -> dict[str, int]:
-        """The vCPUs that deployments hold, by family."""
-        cores: dict[str, int] = {}
+    def cores_in_use(self) -> Counter[tuple[str, str]]:
+        """The vCPUs that deployments hold, by family and priority, with what is reserved for their upgrades."""
+        cores: Counter[tuple[str, str]] = Counter()
         for kept in self._store.list(DEPLOYMENT):
-            size = skus.find(kept["properties"]["instanceType"])
-            if size is not None:
-                cores[size.family] = cores.get(size.family, 0) + size.vcpus * kept["capacity"]
+            if size := skus.find(kept["properties"]["instanceType"]):
+                cores[size.family, DEDICATED] += size.vcpus_served(kept["capacity"])
         return cores
 
     # -------------------------------------------------------------------------------------------------------- life
@@ -193,8 +195,7 @@ class Deployments:
         held = 0
         if found is not None and found["properties"]["instanceType"].lower() == instance_type.lower():
             held = found["capacity"]
-        if instances > held:
-            self._reserve(instance_type, instances - held)
+        self._reserve(instance_type, instances, held)
 
     def _answer(self, kept: Document) -> tuple[Document, dict[str, str]]:
         document = render(self._installation, kept)

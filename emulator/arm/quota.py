@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from emulator import errors
 from emulator.arm import skus
@@ -11,10 +11,10 @@ from emulator.faults.rules import QuotaExhausted
 from emulator.installation import PROVIDER, Installation
 from emulator.store import Document
 
-LOW_PRIORITY = "LowPriorityCores"
-LOW_PRIORITY_LIMIT = 200  # vCPUs, one pool for all families
+DEDICATED, LOW_PRIORITY = "Dedicated", "LowPriority"
+TOTALS = {DEDICATED: 500, LOW_PRIORITY: 200}  # vCPUs of all families together; the only bound of low-priority ones
 
-Usage = Callable[[], dict[str, int]]
+Usage = Callable[[], Mapping[tuple[str, str], int]]
 
 
 class Quota:
@@ -25,28 +25,32 @@ class Quota:
         self._users: list[Usage] = []
 
     def count(self, usage: Usage) -> None:
-        """From now on counts what `usage` returns: vCPUs by pool, a family's name or LOW_PRIORITY."""
+        """From now on counts what `usage` returns: vCPUs by family's name and priority."""
         self._users.append(usage)
 
-    def used(self, pool: str) -> int:
-        """vCPUs in use of a pool."""
-        return sum(usage().get(pool, 0) for usage in self._users)
+    def used(self, priority: str, family: str | None = None) -> int:
+        """vCPUs in use, of one family or of all."""
+        return sum(
+            vcpus
+            for usage in self._users
+            for (name, of), vcpus in usage().items()
+            if of == priority and family in (None, name)
+        )
 
     def usages(self) -> list[Document]:
-        """Usage and limit as `compute.list_usage` reads them: one entry a family, one for all low-priority nodes."""
-        rows = [(f.name, f"{f.label} Cluster Dedicated vCPUs", f.limit) for f in skus.FAMILIES]
-        rows.append((LOW_PRIORITY, "Total Cluster LowPriority Regional vCPUs", LOW_PRIORITY_LIMIT))
-        return [
-            {
-                "id": f"{self._installation.location_id}/usages/{pool}",
-                "type": f"{PROVIDER}/dedicatedCores/usages",
-                "unit": "Count",
-                "currentValue": self.used(pool),
-                "limit": self._limit(pool, limit),
-                "name": {"value": pool, "localizedValue": label},
-            }
-            for pool, label, limit in rows
-        ]
+        """Usage and limit as `compute.list_usage` reads them: of each priority its total, then each family, by the same name
+        for both. Low-priority families have no limit of their own: -1."""
+        rows = []
+        for priority, total in TOTALS.items():
+            kind = f"{priority[0].lower()}{priority[1:]}Cores"
+            name, label = f"Total{priority}Cores", f"Total Cluster {priority} Regional vCPUs"
+            rows.append(self._row("", f"total{kind[0].upper()}{kind[1:]}", name, label, self.used(priority), total))
+            for family in skus.FAMILIES:
+                label = f"{family.label} Cluster {priority} vCPUs"
+                limit = family.limit if priority == DEDICATED else -1
+                used = self.used(priority, family.name)
+                rows.append(self._row(f"/{label.replace(' ', '_')}", kind, family.name, label, used, limit))
+        return rows
 
     def require_size(self, size: str) -> skus.Sku:
         """The virtual machine size of that name.
@@ -60,32 +64,46 @@ class Quota:
             raise errors.bad_request(f"The specified VM size {size[:64]} is not supported in region {region}.")
         return sku
 
-    def require_node(self, sku: skus.Sku, priority: str) -> None:
-        """Refuses a cluster of which not one node fits.
+    def require_nodes(self, sku: skus.Sku, priority: str, nodes: int, held: int) -> None:
+        """Refuses a cluster of which not `nodes` nodes fit, `held` of which it has already.
 
         Raises:
             AzureError: 400 with Azure's sentence.
         """
-        family = skus.family_of(sku)
-        pool, label, limit = family.name, family.label, family.limit
-        if priority == "LowPriority":
-            pool, label, limit = LOW_PRIORITY, "LowPriority", LOW_PRIORITY_LIMIT
-        limit = self._limit(pool, limit)
-        if self.used(pool) + sku.vcpus > limit:
-            raise errors.compute_quota(label, limit, sku.vcpus)
+        needed = sku.vcpus * (nodes - held)
+        for label, used, limit in self._bounds(sku, priority):
+            if used + needed > limit:
+                raise errors.compute_quota(label, limit, nodes, sku.vcpus * nodes)
 
-    def require_serving(self, size: str, instances: int) -> None:
-        """Refuses a deployment of `instances` nodes of `size` that do not fit.
+    def require_serving(self, size: str, instances: int, held: int) -> None:
+        """Refuses a deployment of `instances` of `size` that do not fit, with what is reserved for upgrades; `held` of them it
+        has already.
 
         Raises:
             AzureError: 400, an unknown size or Azure's out-of-quota sentence.
         """
         sku = self.require_size(size)
-        limit = self._limit(sku.family, skus.family_of(sku).limit)
-        used, needed = self.used(sku.family), sku.vcpus * instances
-        if used + needed > limit:
-            raise errors.deployment_quota(sku.name, self._installation.subscription_id, used, limit, needed)
+        needed = sku.vcpus_served(instances) - sku.vcpus_served(held)
+        for _, used, limit in self._bounds(sku, DEDICATED):
+            if needed > 0 and used + needed > limit:
+                raise errors.deployment_quota(sku.name, self._installation.subscription_id, used, limit, needed)
 
-    def _limit(self, pool: str, limit: int) -> int:
-        """The pool's limit, which is what is used of it where quota was asked to be exhausted."""
-        return self.used(pool) if under(QuotaExhausted) else limit
+    def _bounds(self, sku: skus.Sku, priority: str) -> list[tuple[str, int, int]]:
+        """What binds machines of a size: what Azure calls it, what is used of it, its limit."""
+        rows = [("total", self.used(priority), TOTALS[priority])]
+        if priority == DEDICATED:
+            family = skus.family_of(sku)
+            rows.insert(
+                0, (f"{family.label.removesuffix(' Family')} family", self.used(priority, family.name), family.limit)
+            )
+        return [(label, used, used if under(QuotaExhausted) else limit) for label, used, limit in rows]
+
+    def _row(self, tail: str, kind: str, name: str, label: str, used: int, limit: int) -> Document:
+        return {
+            "id": f"{self._installation.subscription_path}/usages{tail}",
+            "type": f"{PROVIDER}/{kind}/usages",
+            "unit": "Count",
+            "currentValue": used,
+            "limit": used if under(QuotaExhausted) and limit >= 0 else limit,
+            "name": {"value": name, "localizedValue": label},
+        }

@@ -1,7 +1,8 @@
 """Virtual machine sizes and the quota of their families.
 
 The sizes are Azure's, from its published size tables (vCPUs, GPUs, memory and disk of one node); the quotas are what this emulator
-grants, so that "enough" and "not enough" can both be met.
+grants, so that "enough" and "not enough" can both be met. Which sizes an endpoint reserves nothing of for upgrades is Azure's, too:
+https://learn.microsoft.com/azure/machine-learning/reference-managed-online-endpoints-vm-sku-list, "Skip 20% Reservation".
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ class Sku:
     memory_gb: float
     disk_mb: int
     low_priority: bool = True
+    reserved: bool = True
+    """Whether a managed online deployment needs quota for 20 % more instances."""
+
+    def vcpus_served(self, instances: int) -> int:
+        """The quota that a deployment of so many instances takes: `ceil(1.2 * instances)` of the size, or just the instances
+        (https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#virtual-machine-quota-allocation-for-deployment).
+        """
+        return self.vcpus * (-(-instances * 6 // 5) if self.reserved else instances)
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,12 @@ SKUS = (
     Sku("Standard_NC8as_T4_v3", "Standard NCASv3_T4 Family", 8, 1, 56.0, 360448),
     Sku("Standard_NC16as_T4_v3", "Standard NCASv3_T4 Family", 16, 1, 110.0, 360448),
     Sku("Standard_NC64as_T4_v3", "Standard NCASv3_T4 Family", 64, 4, 440.0, 2883584),
-    Sku("Standard_NC24ads_A100_v4", "StandardNCADSA100v4Family", 24, 1, 220.0, 65536),
-    Sku("Standard_NC48ads_A100_v4", "StandardNCADSA100v4Family", 48, 2, 440.0, 131072),
-    Sku("Standard_NC96ads_A100_v4", "StandardNCADSA100v4Family", 96, 4, 880.0, 262144),
-    Sku("Standard_ND40rs_v2", "standardNDSv2Family", 40, 8, 672.0, 2969600),
-    Sku("Standard_ND96asr_v4", "standardNDASv4_A100Family", 96, 8, 900.0, 6144000),
-    Sku("Standard_ND96amsr_A100_v4", "Standard NDAMSv4_A100Family", 96, 8, 1900.0, 6553600),
+    Sku("Standard_NC24ads_A100_v4", "StandardNCADSA100v4Family", 24, 1, 220.0, 65536, reserved=False),
+    Sku("Standard_NC48ads_A100_v4", "StandardNCADSA100v4Family", 48, 2, 440.0, 131072, reserved=False),
+    Sku("Standard_NC96ads_A100_v4", "StandardNCADSA100v4Family", 96, 4, 880.0, 262144, reserved=False),
+    Sku("Standard_ND40rs_v2", "standardNDSv2Family", 40, 8, 672.0, 2969600, reserved=False),
+    Sku("Standard_ND96asr_v4", "standardNDASv4_A100Family", 96, 8, 900.0, 6144000, reserved=False),
+    Sku("Standard_ND96amsr_A100_v4", "Standard NDAMSv4_A100Family", 96, 8, 1900.0, 6553600, reserved=False),
 )
 
 _BY_NAME = {sku.name.lower(): sku for sku in SKUS}

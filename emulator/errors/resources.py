@@ -46,12 +46,16 @@ def run_not_found(run: str) -> AzureError:
     return frontend(404, "UserError", f"Run {run} was not found", inner=["NotFoundError", "RunNotFound"])
 
 
-def compute_quota(family: str, limit: int, vcpus: int) -> AzureError:
-    """400, synchronous on the PUT of a compute: not one node fits into the family's quota."""
+def compute_quota(quota: str, limit: int, nodes: int, vcpus: int) -> AzureError:
+    """400, synchronous on the PUT of a compute: `nodes` nodes do not fit into `quota`, which is a family's or the `total`.
+
+    The spelling is Azure's.
+    """
     return bad_request(
-        f"The specified subscription has a {family} vCPU quota of {limit} and cannot accommodate for at least 1 requested managed "
-        f"compute node which maps to {vcpus} vCPUs. Talk to your Subscription Admin or refer to "
-        "https://docs.microsoft.com/azure/machine-learning/how-to-manage-quotas#request-quota-increases to request quota increase."
+        f"The specified subscription has a {quota} vCPU quota of {limit} and cannot accomodate for at least {nodes} requested "
+        f"managed compute node{'s' if nodes > 1 else ''} which maps to {vcpus} vCPUs. Talk to your Subscription Admin or refer to "
+        "https://docs.microsoft.com/azure/machine-learning/how-to-manage-quotas#request-quota-increases to increase the "
+        f"{quota} vCPU quota"
     )
 
 

@@ -32,8 +32,8 @@ class FaultyApp:
         effect = self._faults.meet(method, self._host, path, action(method, path), comp_of(scope))
         match effect:
             case Status():
-                headers = {} if effect.retry_after is None else {"Retry-After": f"{effect.retry_after:g}"}
-                raise errors.gateway(effect.status, effect.code, effect.message, headers)
+                after = {} if effect.retry_after is None else {"Retry-After": f"{effect.retry_after:g}"}
+                raise errors.gateway(effect.status, effect.code, effect.message, after | effect.headers)
             case Page():
                 await HTMLResponse(effect.html, effect.status)(scope, receive, send)
             case Delay():

@@ -37,6 +37,7 @@ class Status(_Strict):
     code: str = "InjectedFault"
     message: str = "The emulator was asked to fail this call."
     retry_after: float | None = Field(None, ge=0, le=3600, description="seconds")
+    headers: dict[str, str] = Field({}, description="of the answer")
 
 
 class Page(_Strict):

@@ -33,6 +33,10 @@ CLUSTER_QUOTA = (
     "requested managed compute node which maps to 24 vCPUs. Talk to your Subscription Admin or refer to "
     "https://docs.microsoft.com/azure/machine-learning/how-to-manage-quotas#request-quota-increases"
 )
+TOTAL_QUOTA = (
+    "The specified subscription has a total vCPU quota of 20 and cannot accomodate for at least 1 requested managed compute "
+    "node which maps to 24 vCPUs."
+)
 DEPLOYMENT_QUOTA = (
     'InferencingClient HttpRequest error, error detail: {"errors":{"VmSize":["Not enough quota available for '
     "Standard_NC6s_v3 in SubscriptionId s. Current usage/limit: 0/6. Additional needed: 8 Please see troubleshooting guide, "
@@ -49,6 +53,7 @@ ENDPOINT_QUOTA = (
     [
         (400, "UserError: Request is invalid and/or missing fields.", Kind.INVALID),
         (400, f"BadRequest: {CLUSTER_QUOTA}", Kind.QUOTA),
+        (400, f"BadRequest: {TOTAL_QUOTA}", Kind.QUOTA),
         (400, f"InferencingClientCreateDeploymentFailed: {DEPLOYMENT_QUOTA}", Kind.QUOTA),
         (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.ENDPOINT_QUOTA),
         (
@@ -218,16 +223,20 @@ def test_every_kind_has_a_policy_and_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"),
+    ("text", "numbers", "advice"),
     [
-        (CLUSTER_QUOTA, "need 24 vCPUs of family Standard NCADSA100v4, have 6"),
-        (DEPLOYMENT_QUOTA, "need 8 vCPUs for Standard_NC6s_v3, have 6"),
-        (ENDPOINT_QUOTA, "need 1 endpoints, have 0"),
+        (CLUSTER_QUOTA, "need 24 vCPUs of family Standard NCADSA100v4, have 6", "ask for more quota"),
+        (TOTAL_QUOTA, "need 24 vCPUs of all families in the region, have 20", "ask for more of the region's total"),
+        (DEPLOYMENT_QUOTA, "need 8 vCPUs for Standard_NC6s_v3, have 6", "ask for more quota"),
+        (ENDPOINT_QUOTA, "the quota of endpoints is used up", "delete endpoints that nobody uses"),
     ],
 )
-def test_a_quota_text_is_told_in_numbers(text: str, numbers: str) -> None:
-    assert str(shortage_in(text)) == numbers
-    assert numbers in str(AzureFailure(Fault(Kind.QUOTA, text, 400), "validate compute"))
+def test_a_lack_of_quota_is_told_in_numbers_and_in_azures_words(text: str, numbers: str, advice: str) -> None:
+    sentence = str(AzureFailure(Fault(Kind.QUOTA, text, 400), "create it"))
+    found = shortage_in(text)
+    assert found is not None
+    assert f"create it failed, quota (HTTP 400): {numbers}. Azure: {found.reason}. What to do: {advice}" in sentence
+    assert "traceId" not in sentence
 
 
 @pytest.mark.parametrize(

@@ -1,37 +1,182 @@
-"""What a usage list says of a family."""
+"""Which rows of a usage list bind this workspace, and what Azure's refusals say in numbers."""
 
 from types import SimpleNamespace
 from typing import Any
 
-from tasks.quota import Quota, quota_of
+import pytest
+
+from tasks.quota import Quota, quotas_of, shortage_in
+
+SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
+PROVIDER = "Microsoft.MachineLearningServices"
+OURS = f"{SUBSCRIPTION}/resourceGroups/rg/providers/{PROVIDER}/workspaces/demo_workspace1"
+OTHERS = f"{SUBSCRIPTION}/resourceGroups/rg/providers/{PROVIDER}/workspaces/demo_workspace2"
+SAME_NAME = f"{SUBSCRIPTION}/resourceGroups/another/providers/{PROVIDER}/workspaces/demo_workspace1"
+DSV2, NC = "standardDSv2Family", "standardNCFamily"
+DSV2_TEXT = "Standard DSv2 Family Cluster Dedicated vCPUs"
+NC_LOW = "Standard NC Family Cluster LowPriority vCPUs"
 
 
-def usage(name: str, used: int, limit: int) -> Any:
+def row(kind: str, name: str, used: int | None, limit: int | None, id: str = SUBSCRIPTION, text: str = "") -> Any:
     """As azure-ai-ml 1.35 hands it over: the service's own JSON names."""
-    return SimpleNamespace(name={"value": name}, current_value=None, currentValue=used, limit=limit)
+    return SimpleNamespace(
+        id=f"{id}/usages/{name.replace(' ', '_')}",
+        type=f"{PROVIDER}/{kind}/usages",
+        name={"value": name, "localizedValue": text or name},
+        current_value=None,
+        currentValue=used,
+        limit=limit,
+    )
 
 
-LIST = [
-    usage("Total Cluster Dedicated Regional vCPUs", 6, 100),
-    usage("Standard DSv2 Family Cluster Dedicated vCPUs", 2, 10),
-    usage("standardNCADSA100v4Family", 24, 48),
-    usage("Standard NDSv2 Family Cluster Dedicated vCPUs", 0, -1),
-    usage("Total Cluster LowPriority Regional vCPUs", 1, 12),
+# As the REST specification has it, with numbers that differ.
+SPECIFIED = [
+    row("totalCores", "Clusters", 7, 100),
+    row("dedicatedCores", "Total Cluster Dedicated Regional vCPUs", 14, 24),
+    row("vmFamily", DSV2_TEXT, 2, 20),
+    row("workspaces", DSV2_TEXT, 1, 10, OURS),
+    row("workspaces", DSV2_TEXT, 1, 1, OTHERS),
+    row("workspaces", DSV2_TEXT, 0, 0, SAME_NAME),
+    row("workspaces/computes", DSV2_TEXT, 3, 3, f"{OURS}/computes/demo_cluster1_dsv2"),
+    row("lowPriorityCores", "Total Cluster LowPriority Regional vCPUs", 18, 50),
+    row("vmFamily", NC_LOW, 18, -1),
+    row("workspace", NC_LOW, 6, -1, OTHERS),
+]
+
+# As a live subscription answers: a family's name stands twice.
+LIVE = [
+    row("totalClusters", "TotalClusters", 1, 200, text="Total Clusters"),
+    row("totalDedicatedCores", "TotalDedicatedCores", 6, 20, text="Total Cluster Dedicated Regional vCPUs"),
+    row("lowPriorityCores", DSV2, 4, -1, text="Standard DSv2 Family Cluster Low Priority vCPUs"),
+    row("dedicatedCores", DSV2, 2, 6, text=DSV2_TEXT),
+    row("totalLowPriorityCores", "TotalLowPriorityCores", 4, 8, text="Total Cluster Low Priority Regional vCPUs"),
+    row("lowPriorityCores", NC, 0, -1, text=NC_LOW),
 ]
 
 
-def test_a_family_is_found_however_azure_writes_it() -> None:
-    assert quota_of(LIST, "standardDSv2Family") == Quota("standardDSv2Family", 2, 10)
-    assert quota_of(LIST, "Standard NCADSA100v4 Family") == Quota("Standard NCADSA100v4 Family", 24, 48)
+def bound(usages: list[Any], family: str, *, low_priority: bool = False) -> list[Quota]:
+    return quotas_of(usages, family, group="RG", workspace="demo_workspace1", low_priority=low_priority)
 
 
-def test_low_priority_is_one_quota_for_all_families() -> None:
-    found = quota_of(LIST, "standardDSv2Family", low_priority=True)
+def test_rows_of_the_subscription_and_of_this_workspace_bind_and_no_others() -> None:
+    assert bound(SPECIFIED, DSV2) == [
+        Quota(None, 14, 24),
+        Quota(DSV2, 2, 20),
+        Quota(DSV2, 1, 10, workspace="demo_workspace1"),
+    ]
+
+
+def test_a_live_list_tells_the_priorities_apart_by_type() -> None:
+    assert bound(LIVE, DSV2) == [Quota(None, 6, 20), Quota(DSV2, 2, 6)]
+
+
+@pytest.mark.parametrize(("usages", "free"), [(SPECIFIED, 32), (LIVE, 4)])
+@pytest.mark.parametrize("family", [DSV2, NC])
+def test_low_priority_is_one_quota_for_all_families(usages: list[Any], free: int, family: str) -> None:
+    [found] = bound(usages, family, low_priority=True)
+    assert (found.family, found.free) == (None, free)
+
+
+@pytest.mark.parametrize("family", ["standardNCADSA100v4Family", "Standard NCADS_A100_v4 Family"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "StandardNCADSA100v4Family",
+        "Standard NCADSA100v4 Family Cluster Dedicated vCPUs",
+        "Standard NCADS_A100_v4 Family vCPUs",
+    ],
+)
+def test_a_family_is_found_however_azure_writes_it(family: str, name: str) -> None:
+    [found] = bound([row("dedicatedCores", name, 24, 48)], family)
+    assert found.free == 24
+
+
+def test_a_family_is_not_taken_for_another_that_begins_alike() -> None:
+    assert bound(
+        [row("dedicatedCores", "standardNCFamily", 0, 6), row("dedicatedCores", "standardNCSv3Family", 0, 24)], NC
+    ) == [Quota(NC, 0, 6)]
+
+
+def test_usage_that_azure_does_not_know_yet_is_none() -> None:
+    assert bound([row("dedicatedCores", DSV2, None, 6)], DSV2)[0].free == 6
+
+
+@pytest.mark.parametrize("limit", [-1, None])
+def test_a_row_without_a_limit_is_no_bound(limit: int | None) -> None:
+    assert bound(
+        [row("dedicatedCores", DSV2, 2, limit), row("totalDedicatedCores", "TotalDedicatedCores", 2, 9)], DSV2
+    ) == [Quota(None, 2, 9)]
+
+
+def test_of_a_family_without_a_row_azure_grants_nothing() -> None:
+    """A low-priority row of it is not one."""
+    found = bound(LIVE, NC)[-1]
+    assert (found.family, found.free) == (NC, 0)
+    assert str(found) == "vCPUs of family standardNCFamily, of which Azure grants this subscription none"
+    assert bound(LIVE, "standardHBFamily")[-1].free == 0
+    assert bound([], NC) == [], "an empty list says nothing"
+    assert bound(LIVE, "") == [Quota(None, 6, 20)], "of a size without a family only the total is known"
+
+
+def test_what_machines_give_back_is_free_in_the_rows_that_counted_them() -> None:
+    total, family = bound(LIVE, DSV2)
+    assert [one.given_back(2, "Standard DSv2 Family").free for one in (total, family)] == [16, 6]
+    assert [one.given_back(2, NC).free for one in (total, family)] == [16, 4]
+    assert total.given_back(-10, NC).free == 4
+
+
+def test_rows_are_named_as_azures_pages_name_them() -> None:
+    names = [str(one) for one in bound(SPECIFIED, DSV2)]
+    assert names == [
+        "dedicated vCPUs of the whole region (Total Cluster Dedicated Regional vCPUs)",
+        "vCPUs of family standardDSv2Family",
+        "vCPUs of family standardDSv2Family in workspace demo_workspace1",
+    ]
+    [low] = bound(SPECIFIED, DSV2, low_priority=True)
+    assert str(low) == "low-priority vCPUs of the whole region (Total Cluster LowPriority Regional vCPUs)"
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (
+            "The specified subscription has a Standard DSv2 family vCPU quota of 6 and cannot accomodate for at least 1 requested "
+            "managed compute nodes which maps to 8 vCPUs. Talk to your Subscription Admin",
+            "need 8 vCPUs of family Standard DSv2, have 6",
+        ),
+        (
+            "The specified subscription has a total vCPU quota of 4 and cannot accomodate for at least 1 requested compute "
+            "training cluster and/or compute instance's node which maps to 24 vCPUs",
+            "need 24 vCPUs of all families in the region, have 4",
+        ),
+        (
+            "The specified subscription has a total vCPU quota of 0 and is less than the requested compute training cluster and/or "
+            "compute instance's min nodes of 1 which maps to 4 vCPUs",
+            "need 4 vCPUs of all families in the region, have 0",
+        ),
+        (
+            "JobNodeCountExceedsCoreQuota, The specified subscription has a Standard DSv2 family vCPU quota of 2 and is less than "
+            "the requested job node count of 2 which maps to 4 vCPUs.",
+            "need 4 vCPUs of family Standard DSv2, have 2",
+        ),
+        (
+            "OutOfQuota: Not enough cluster CPU quota. The amount of additional CPU quota requested is 8, and you are currently "
+            "using 14. Your amount of maximum quota is 20. Please see troubleshooting guide",
+            "need 8 vCPUs, have 6",
+        ),
+        (
+            "OutOfQuota: The amount of CPU quota requested is 72 and your maximum amount of quota is [N/A]",
+            "need 72 vCPUs, have 0",
+        ),
+        (
+            "Endpoint Quota reached for subscription S.Current usage/limit: 300/300.Please clean up",
+            "the quota of endpoints is used up",
+        ),
+    ],
+)
+def test_azures_refusals_are_told_in_numbers_and_in_azures_words(text: str, numbers: str) -> None:
+    found = shortage_in(text)
     assert found is not None
-    assert found.free == 11
-
-
-def test_an_unlimited_or_unlisted_family_has_no_bound() -> None:
-    assert quota_of(LIST, "standardNDSv2Family") is None
-    assert quota_of(LIST, "standardHBFamily") is None
-    assert quota_of(LIST, "") is None
+    assert str(found) == numbers
+    assert found.reason in text
+    assert len(found.reason) > 40

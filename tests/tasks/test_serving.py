@@ -136,7 +136,7 @@ def test_no_quota_for_the_deployment_is_told_with_what_to_do(
             AzureFailure, match=r"creating the deployment on Standard_NC6s_v3 failed, quota.*ask for more quota"
         ),
     ):
-        create_deployment.fn(workspace, names, endpoint, model, CHOICE)
+        create_deployment.fn(workspace, names, endpoint, model, CHOICE, "none")
 
 
 def test_a_deployment_that_is_not_ready_by_the_deadline_has_failed(
@@ -149,7 +149,7 @@ def test_a_deployment_that_is_not_ready_by_the_deadline_has_failed(
         emulator.fault({**polls, "times": 0}, {"kind": "delay", "seconds": 5}),
         pytest.raises(DeploymentFailed, match=r"not ready after 0\.02 minutes \(deployment\.deadline_minutes\)"),
     ):
-        create_deployment.fn(workspace, names, endpoint, model, choice)
+        create_deployment.fn(workspace, names, endpoint, model, choice, "none")
 
 
 @pytest.mark.parametrize("policy", ["keep_on_success", "ttl"])

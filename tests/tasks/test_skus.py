@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tasks.errors import Refused
-from tasks.skus import MinimumSpec, Sku, find_sku, require_can_finetune, require_can_serve
+from tasks.skus import MinimumSpec, Sku, find_sku, instances_that_count, require_can_finetune, require_can_serve
 
 A100 = Sku("Standard_NC24ads_A100_v4", "standardNCADSA100v4Family", 24, 1, 220, 64, True)
 V100 = Sku("STANDARD_NC6S_V3", "standardNCSv3Family", 6, 1, 112, 336, True)
@@ -57,3 +57,24 @@ def test_the_sdks_raw_names_are_read_too() -> None:
     size = SimpleNamespace(name="S", family="f", v_cp_us=None, vCPUs=6, gpus=1, memory_gb=None, memoryGB=112)
     sku = Sku.of(size)
     assert (sku.cpus, sku.memory, sku.disk) == (6, 112, 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "instances", "counted"),
+    [
+        ("Standard_DS3_v2", 10, 12),  # Microsoft's own example
+        ("Standard_F4s_v2", 1, 2),
+        ("Standard_NC6s_v3", 4, 5),
+        ("Standard_NC6s_v3", 5, 6),
+        ("STANDARD_NC16AS_T4_V3", 6, 8),
+        ("Standard_NV36ads_A10_v5", 1, 2),
+        ("Standard_NC24ads_A100_v4", 1, 1),
+        ("STANDARD_NC40ADS_H100_V5", 10, 10),
+        ("Standard_ND96isr_H100_v5", 2, 2),
+        ("Standard_ND40rs_v2", 3, 3),
+    ],
+)
+def test_an_endpoint_counts_a_fifth_more_instances_but_for_exempt_sizes(
+    size: str, instances: int, counted: int
+) -> None:
+    assert instances_that_count(size, instances) == counted

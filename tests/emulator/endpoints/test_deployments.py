@@ -167,22 +167,25 @@ def test_a_deployment_beyond_the_quota_is_refused_at_once(
     emulator: Emulator, client: MLClient, endpoint: Endpoint
 ) -> None:
     with pytest.raises(HttpResponseError) as refused:
-        endpoint.deploy("blue", settings={"instance_count": 90})
+        endpoint.deploy("blue", settings={"instance_count": 21})
     assert refused.value.status_code == 400
     assert "Not enough quota available for Standard_DS3_v2" in str(refused.value)
+    assert "/100. Additional needed: 104 " in str(refused.value), (
+        "84 vCPUs would fit, and 20 % in whole instances do not"
+    )
     with pytest.raises(ResourceNotFoundError):
         client.online_deployments.get("blue", endpoint.name)
 
 
-def test_a_deployment_counts_against_the_quota_once(client: MLClient, endpoint: Endpoint) -> None:
+def test_a_deployment_counts_against_the_quota_once_and_with_its_reserve(client: MLClient, endpoint: Endpoint) -> None:
     def used() -> int:
-        rows = [vars(row) for row in client.compute.list_usage()]
-        return sum(row["currentValue"] for row in rows if "LowPriority" not in str(row["name"]))
+        [total] = [row for row in client.compute.list_usage() if vars(row)["name"]["value"] == "TotalDedicatedCores"]
+        return int(vars(total)["currentValue"])
 
     before = used()
     endpoint.deploy("blue")
     endpoint.deploy("blue", settings={"request_settings": request_settings(timeout_ms=9000)})
-    assert used() == before + 4
+    assert used() == before + 8, "one instance of four cores, and one that upgrades need"
     client.online_deployments.begin_delete("blue", endpoint.name).result()
     assert used() == before
 

@@ -1,0 +1,63 @@
+"""What a run's own machines hold of a quota: the nodes of its cluster, the instances of its deployment."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from blocks import AzureMLWorkspace
+from tasks.errors import lists_as_missing
+from tasks.naming import DEPLOYMENT
+from tasks.pace import Pace
+from tasks.stage import run_logger
+from tasks.states import word
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import AmlCompute, OnlineDeployment
+
+SCALE_DOWN_SECONDS = 10 * 60
+"""How long nodes may take to go once they have been idle for their time. Azure names no bound."""
+
+
+def nodes_up(workspace: AzureMLWorkspace, cluster: AmlCompute) -> int:
+    """How many nodes the cluster has now, busy or idle: each holds quota until it is gone."""
+    if word(cluster.provisioning_state).lower() != "succeeded":
+        return 0
+    return len(list(workspace.client().compute.list_nodes(str(cluster.name))))
+
+
+def wait_until_idle_nodes_are_gone(workspace: AzureMLWorkspace, name: str, most_seconds: float) -> bool:
+    """Waits until cluster `name` is down to its smallest size, at most as long as that takes by its own settings, and at most
+    `most_seconds`. False at once if that frees no dedicated quota: it is as small already, of low-priority nodes, or gone."""
+    try:
+        cluster: AmlCompute = workspace.client().compute.get(name)  # type: ignore[assignment]
+    except Exception as error:
+        if lists_as_missing(error):
+            return False
+        raise
+    smallest, idle = int(cluster.min_instances or 0), float(cluster.idle_time_before_scale_down or 0)
+    if is_low_priority(cluster) or nodes_up(workspace, cluster) <= smallest:
+        return False
+    seconds = min(idle + SCALE_DOWN_SECONDS, most_seconds)
+    run_logger().info(
+        "Cluster %s still holds its nodes, and their quota. Waiting up to %.0f s for them to go.", name, seconds
+    )
+    deadline, pace = time.monotonic() + seconds, Pace()
+    while time.monotonic() < deadline and nodes_up(workspace, cluster) > smallest:
+        time.sleep(pace.pause())
+    return True
+
+
+def is_low_priority(cluster: AmlCompute) -> bool:
+    """Whether its nodes count against the low-priority quota."""
+    return "low" in word(cluster.tier).lower()
+
+
+def find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:
+    """The run's deployment under `endpoint`, or None if there is none."""
+    try:
+        return workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint)
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
