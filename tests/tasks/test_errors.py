@@ -53,7 +53,7 @@ ENDPOINT_QUOTA = (
     [
         (400, "UserError: Request is invalid and/or missing fields.", Kind.INVALID),
         (400, f"BadRequest: {CLUSTER_QUOTA}", Kind.QUOTA),
-        (400, f"BadRequest: {TOTAL_QUOTA}", Kind.QUOTA),
+        (400, f"BadRequest: {TOTAL_QUOTA}", Kind.REGIONAL_QUOTA),
         (400, f"InferencingClientCreateDeploymentFailed: {DEPLOYMENT_QUOTA}", Kind.QUOTA),
         (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.ENDPOINT_QUOTA),
         (
@@ -232,10 +232,11 @@ def test_every_kind_has_a_policy_and_a_sentence() -> None:
     ],
 )
 def test_a_lack_of_quota_is_told_in_numbers_and_in_azures_words(text: str, numbers: str, advice: str) -> None:
-    sentence = str(AzureFailure(Fault(Kind.QUOTA, text, 400), "create it"))
+    kind = kind_of(400, text)
+    sentence = str(AzureFailure(Fault(kind, text, 400), "create it"))
     found = shortage_in(text)
     assert found is not None
-    assert f"create it failed, quota (HTTP 400): {numbers}. Azure: {found.reason}. What to do: {advice}" in sentence
+    assert f"create it failed, {kind} (HTTP 400): {numbers}. Azure: {found.reason}. What to do: {advice}" in sentence
     assert "traceId" not in sentence
 
 
