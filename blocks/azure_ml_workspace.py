@@ -10,6 +10,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, PrivateAttr
 
 from blocks.azure_credentials import AzureCredentials
+from blocks.names import REGISTRY, WORKSPACE, RegistryName, WorkspaceName
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -29,11 +30,13 @@ class AzureMLWorkspace(Block):
         title="Subscription", description="Subscription id.", json_schema_extra={"position": 0}
     )
     resource_group: str = Field(title="Resource group", description="Its name.", json_schema_extra={"position": 1})
-    workspace_name: str = Field(title="Workspace", description="Its name.", json_schema_extra={"position": 2})
-    registry_name: str = Field(
+    workspace_name: WorkspaceName = Field(
+        title="Workspace", description=f"Its name. {WORKSPACE.bounds}", json_schema_extra={"position": 2}
+    )
+    registry_name: RegistryName = Field(
         "azureml",
         title="Model registry",
-        description="Where foundation models and fine-tuning pipelines are looked up.",
+        description=f"Where foundation models and fine-tuning pipelines are looked up. {REGISTRY.bounds}",
         json_schema_extra={"position": 3},
     )
     credentials: AzureCredentials = Field(

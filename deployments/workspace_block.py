@@ -31,6 +31,7 @@ def save(config: Path, name: str, credentials: str | None = None, registry: str 
 
     Raises:
         KeyError: `config` lacks subscription_id, resource_group or workspace_name.
+        ValidationError: a name in it, or `registry`, is not what Azure takes.
     """
     where = json.loads(config.read_text(encoding="utf-8"))
     block = AzureMLWorkspace(

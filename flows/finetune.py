@@ -10,6 +10,8 @@ rescheduled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,9 +24,11 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.settings import PREFECT_HOME
 from prefect.states import Cancelled, Completed, Failed, State
+from pydantic import ValidationError
 
 from blocks import AzureMLWorkspace
-from flows.outcome import FlowResult, spent
+from blocks.names import JobKey
+from flows.outcome import FlowResult, spent, staying
 from flows.stage_clock import StageClock
 from tasks.compute import ComputeChoice, validate_compute
 from tasks.cost import CostChoice, CostEstimate, Prices, read_prices
@@ -41,9 +45,10 @@ from tasks.pipeline import PipelineChoice, submit_pipeline
 from tasks.registration import Registration, register_model
 from tasks.scoring import SmokeScoring, smoke_score
 from tasks.stage import run_logger
-from tasks.teardown import TeardownPolicy, release
+from tasks.teardown import StillThere, TeardownPolicy, release
 from tasks.teardown import teardown as tear_down
 from tasks.waiting import FinishedJob, RunCancelled, wait_for_pipeline
+from tasks.watch import MachineTime
 
 STAGES, STAGES_OF_SERVING = 13, 4
 """How many a run that goes all the way has, and how many of them are only for the endpoint."""
@@ -54,7 +59,8 @@ def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
     it knows the run by nothing but its id and parameters."""
     logger = flow_run_logger(flow_run, flow)
     block = load_workspace(flow_run.parameters.get("workspace", "azureml"))
-    released = release(block, flow_run.id, flow_run.parameters.get("job_key"), log=logger)
+    deployment = DeploymentChoice.model_validate(flow_run.parameters.get("deployment") or {})
+    released = release(block, flow_run.id, flow_run.parameters.get("job_key"), chosen=deployment.endpoint, log=logger)
     logger.info("Run ended as %s. Released: %s.", state.name, released)
     # A process that was told to end does not wait for its log to be sent.
     for handler in logger.logger.handlers:
@@ -98,7 +104,7 @@ def finetune(
     scoring: SmokeScoring = SmokeScoring(),
     teardown: TeardownPolicy = TeardownPolicy(),
     cost: CostChoice = CostChoice(),
-    job_key: str | None = None,
+    job_key: JobKey | None = None,
 ) -> FlowResult:
     """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down.
 
@@ -116,12 +122,13 @@ def finetune(
         teardown: What becomes of the endpoint after success.
         cost: What the machines cost.
         job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. Default: the
-            run has its own.
+            run has its own. 1 to 248 letters, digits, dashes and underscores, a letter or a digit first; for example nightly.
     """
     block = load_workspace(workspace)
     names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)
     clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
-    made: dict[str, Any] = {"seconds": clock.seconds}
+    machines = MachineTime()
+    made: dict[str, Any] = {"seconds": clock.seconds, "machines": machines}
     prices: Prices | None = None
     try:
         prices = read_prices(cost)
@@ -157,7 +164,11 @@ def finetune(
                 else None
             )
             try:
-                finished: FinishedJob = clock.run(wait_for_pipeline, block, where, job, pipeline)
+                # What is refused beside it need not be trained for; what may pass is asked for again in the end.
+                in_vain = partial(clock.refused, create_endpoint)
+                finished: FinishedJob = clock.run(
+                    wait_for_pipeline, block, where, job, pipeline, cluster.cluster, machines, in_vain
+                )
                 break
             except JobPreempted as preempted:
                 if job.attempt >= pipeline.max_attempts:
@@ -170,37 +181,54 @@ def finetune(
         made["review"] = review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
         if not review.accepted:
             clock.settle()
-            released = release(block, names.run_id, job_key)
+            released = release(block, names.run_id, job_key, chosen=deployment.endpoint)
+            made["machine_seconds"] = made.pop("machines").seconds
             return _end(FlowResult(verdict="rejected", released=released, **made), "Rejected", clock, prices)
 
         description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
         registered = clock.run(register_model, block, names, finished, review, tuned_name, description)
+        made["model"] = registered
         if endpoint_made is not None:
-            made["endpoint"] = endpoint_made.result()
+            endpoint_made.wait()
+            made["endpoint"] = (
+                clock.run(create_endpoint, block, names, deployment, teardown, tuned_name)
+                if create_endpoint.name in clock.errors
+                else endpoint_made.result()
+            )
             deployed = clock.run(
                 create_deployment, block, names, made["endpoint"], registered, deployment, cluster.cluster
             )
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
-        released = clock.run(tear_down, block, names, teardown)
-        result = FlowResult(verdict="accepted", model=registered, released=released, **made)
+        released = clock.run(tear_down, block, names, teardown, made["endpoint"].name if "endpoint" in made else None)
+        made["machine_seconds"] = made.pop("machines").seconds
+        result = FlowResult(verdict="accepted", released=released, **made)
         return _end(result, "Completed", clock, prices)
     except RunCancelled as cancelled:
         clock.settle()
-        return _cancelled(cancelled, _release_after_error(block, names))
+        told, endpoints = _release_after_error(block, names, made, deployment)
+        return _cancelled(cancelled, f"{_staying(made, prices, endpoints)}Released: {told}.")
     except Exception as error:
         clock.settle()
-        released_then = _release_after_error(block, names)
-        return _fail(error, clock.failed, spent(made, prices), released_then)
+        told, endpoints = _release_after_error(block, names, made, deployment)
+        stage = clock.stage_of(error)
+        return _fail(error, stage, spent(made, prices), f"{_staying(made, prices, endpoints)}Released: {told}.")
 
 
 def load_workspace(name: str) -> AzureMLWorkspace:
     """The block called `name`.
 
     Raises:
-        Refused: there is none.
+        Refused: there is none, or what it holds is not what Azure takes.
     """
     try:
         return AzureMLWorkspace.load(name)  # type: ignore[return-value]
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        why = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.__cause__.errors())
+        raise Refused(
+            f"The AzureMLWorkspace block '{name}' is filled in wrongly: {why} Correct it in the UI."
+        ) from error
     except ValueError as error:
         raise Refused(
             f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of "
@@ -218,27 +246,40 @@ def _end(result: FlowResult, name: str, clock: StageClock, prices: Prices) -> An
     result.add_up(prices)
     result.publish()
     clock.finish(name)
-    return Completed(name=name, message=result.sentence(), data=result)
+    stays = _staying({"compute": result.compute}, prices, result.serving)
+    told = f"{result.sentence().rstrip('.')}. {stays}".strip()
+    return Completed(name=name, message=told, data=result)
 
 
-def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, released: str) -> Any:
+def _staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence[str]) -> str:
+    """What a run leaves, a sentence and a blank; empty where it got to nothing."""
+    stays = staying(made, prices, endpoints)
+    return f"What stays: {stays}. " if stays else ""
+
+
+def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, left: str) -> Any:
     """The run's end for the person on call: where it failed, why, what it cost and what has been cleaned up."""
     run_logger().error("Stage %s failed.", stage, exc_info=error)
     used = f"Used: {cost.sentence()}. " if cost else ""
-    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}Released: {released}.", data=error)
+    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}{left}", data=error)
 
 
-def _cancelled(error: RunCancelled, released: str) -> Any:
+def _cancelled(error: RunCancelled, left: str) -> Any:
     """The end of a run that found itself cancelled. Prefect lets it end as nothing else."""
-    return Cancelled(message=f"{error} Released: {released}.")
+    return Cancelled(message=f"{error} {left}")
 
 
-def _release_after_error(block: AzureMLWorkspace, names: RunNames) -> str:
-    """Must not hide why the run failed: what cannot be released now is left to the reaper."""
+def _release_after_error(
+    block: AzureMLWorkspace, names: RunNames, made: Mapping[str, Any], deployment: DeploymentChoice
+) -> tuple[str, list[str]]:
+    """What was released, or that it could not be, and the endpoints that are still there. Must not hide why the run failed:
+    what cannot be released now is left to the reaper."""
     try:
-        return str(release(block, names.run_id, names.job_key))
+        known = made["endpoint"].name if "endpoint" in made else None
+        return str(release(block, names.run_id, names.job_key, made=known, chosen=deployment.endpoint)), []
     except Exception as error:
-        return f"not everything; the reaper will try again ({error})"
+        left = error.endpoints if isinstance(error, StillThere) else []
+        return f"not everything; the reaper will try again ({error})", left
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -21,7 +21,7 @@ from tasks.studio import base_model_page, endpoint_page, model_page
 from tasks.teardown import Released
 from tasks.waiting import FinishedJob
 
-WAITING_STAGE, SERVING_STAGES = "wait_for_pipeline", ("create_deployment", "smoke_score", "teardown")
+SERVING_STAGES = ("create_deployment", "smoke_score", "teardown")
 
 
 class FlowResult(BaseModel):
@@ -40,6 +40,8 @@ class FlowResult(BaseModel):
     released: Released
     tracking_uri: str
     """MLflow's, of the workspace."""
+    machine_seconds: float = 0.0
+    """How long the nodes worked on the job's steps; what they were waited for is not in it."""
     cost: CostEstimate | None = None
     """None until it has been added up."""
     seconds: dict[str, float]
@@ -50,6 +52,11 @@ class FlowResult(BaseModel):
         """Whether the endpoint is still there."""
         return self.endpoint is not None and self.endpoint.name not in self.released.deleted_endpoints
 
+    @property
+    def serving(self) -> list[str]:
+        """Names of the endpoints that are still there."""
+        return [self.endpoint.name] if self.endpoint is not None and self.serves else []
+
     def sentence(self) -> str:
         """The run in one line, as its final state shows it."""
         loss = _loss(self.review)
@@ -58,11 +65,11 @@ class FlowResult(BaseModel):
         parts = [f"Accepted with validation loss {loss}" if loss else "Accepted without a validation loss"]
         if self.smoke is not None:
             parts.append(f"answers in {self.smoke.slowest_seconds:.1f} s")
-        return f"{', '.join(parts)}: {self.model.name} version {self.model.version}"
+        return f"{', '.join(parts)}: {self.model.name} version {dated(self.model.version)}"
 
     def add_up(self, prices: Prices) -> None:
         """Estimates what the machines cost."""
-        used = _used(self.compute, self.job, self.seconds, serves=self.endpoint is not None)
+        used = _used(self.compute, self.machine_seconds, self.seconds, serves=self.endpoint is not None)
         self.cost = estimate(prices, used, serves_on=self.serves)
 
     def publish(self) -> None:
@@ -115,7 +122,8 @@ def spent(made: Mapping[str, Any], prices: Prices | None) -> CostEstimate | None
     FlowResult that it got to."""
     if prices is None or "compute" not in made:
         return None
-    used = _used(made["compute"], made.get("job"), made["seconds"], serves="endpoint" in made)
+    trained = made["machines"].seconds if "machines" in made else made.get("machine_seconds", 0.0)
+    used = _used(made["compute"], trained, made["seconds"], serves="endpoint" in made)
     if not any(line.hours for line in used):
         return None
     cost = estimate(prices, used, serves_on=False)
@@ -123,27 +131,41 @@ def spent(made: Mapping[str, Any], prices: Prices | None) -> CostEstimate | None
     return cost
 
 
-def _used(
-    its: ValidatedCompute, job: FinishedJob | None, seconds: Mapping[str, float], *, serves: bool
-) -> list[CostLine]:
-    """The machines that trained while steps ran, and those that served until they were gone. `seconds`: by stage."""
-    used = [_use("training", its.size, its.tier, its.nodes, _training_seconds(job, seconds.get(WAITING_STAGE, 0.0)))]
+def staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence[str]) -> str:
+    """What is there when the run has ended, and what that costs an hour; empty if it is nothing.
+
+    Args:
+        made: those fields of FlowResult that the run got to.
+        endpoints: those that were not deleted.
+    """
+    stays = []
+    if model := made.get("model"):
+        stays.append(f"model {model.name} version {dated(model.version)}")
+    its: ValidatedCompute | None = made.get("compute")
+    for name in endpoints:
+        price = _price(prices, its.instance_type, "dedicated", its.instance_count) if its else "an unknown price"
+        stays.append(f"endpoint {name}, which costs {price} an hour while a deployment serves")
+    if its and its.min_nodes:
+        price = _price(prices, its.size, its.tier, its.min_nodes)
+        stays.append(f"cluster {its.cluster}, which keeps {its.min_nodes} of its nodes for {price} an hour")
+    elif its:
+        stays.append(f"cluster {its.cluster}, which scales to zero and then costs nothing")
+    return "; ".join(stays)
+
+
+def _price(prices: Prices | None, size: str, tier: str, machines: int) -> str:
+    price = prices.of(size, tier) if prices else None
+    return "an unknown price" if prices is None or price is None else f"about {machines * price:.2f} {prices.currency}"
+
+
+def _used(its: ValidatedCompute, trained: float, seconds: Mapping[str, float], *, serves: bool) -> list[CostLine]:
+    """The machines that trained while steps ran (`trained` seconds), and those that served until they were gone. `seconds`: by
+    stage."""
+    used = [_use("training", its.size, its.tier, its.nodes, trained)]
     if serves:
         serving = sum(seconds.get(stage, 0.0) for stage in SERVING_STAGES)
         used.append(_use("serving", its.instance_type, "dedicated", its.instance_count, serving))
     return used
-
-
-def _training_seconds(job: FinishedJob | None, waited: float) -> float:
-    """How long machines trained: while steps ran, and all of the wait for a job that did not get to its end, whose steps'
-    times nobody has read."""
-    if job is None:
-        return waited
-    steps = [step.seconds for step in job.steps]
-    known = [seconds for seconds in steps if seconds is not None]
-    its_own = sum(known) if steps and len(known) == len(steps) else job.seconds
-    preempted_before = waited - job.seconds if job.attempt > 1 else 0.0
-    return its_own + max(0.0, preempted_before)
 
 
 def _publish_cost(cost: CostEstimate) -> None:

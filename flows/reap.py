@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune, load_workspace
 from tasks.artifacts import publish_table
-from tasks.orphans import Leftover, RunState, leftovers, why_release
+from tasks.orphans import Leftover, RunState, leftovers, unproven, why_release
 from tasks.stage import run_logger, stage
 from tasks.teardown import cancel_job, delete_endpoint
 
@@ -45,6 +45,8 @@ class ReapReport(BaseModel):
     released: list[Reaped]
     kept: int
     failed: list[str]
+    unproven: list[str] = []
+    """What looks like a run's and carries no tag of one: for a person to look at."""
 
 
 class NotReleased(Exception):
@@ -78,10 +80,12 @@ def reap(
     where: dict[str, AzureMLWorkspace] = {}
     found: list[Leftover] = []
     failed: list[str] = []
+    looks_like: list[str] = []
     for name in blocks_of_runs(workspace, only):
         try:
             block = load_workspace(name)
             here = [left for left in find_leftovers(block) if only in (None, left.run_id) and left.name not in where]
+            looks_like += find_unproven(block) if only is None else []
         except Exception as error:
             if name == workspace:
                 failed.append(f"workspace {name}: {error}")
@@ -111,8 +115,14 @@ def reap(
             failed.append(f"{left.kind} {left.name}: {error}")
     publish_table("reaped", "Released" if not dry_run else "Would be released", [row.model_dump() for row in released])
     report = ReapReport(
-        dry_run=dry_run, released=released, kept=len(found) - len(released) - len(failed), failed=failed
+        dry_run=dry_run,
+        released=released,
+        kept=len(found) - len(released) - len(failed),
+        failed=failed,
+        unproven=sorted(set(looks_like)),
     )
+    for sentence in report.unproven:
+        run_logger().warning(sentence)
     run_logger().info(
         "%s %d of %d; %.1f hours of jobs and endpoints.",
         "Would release" if dry_run else "Released", len(released), len(found), sum(row.hours for row in released),
@@ -126,6 +136,12 @@ def reap(
 def find_leftovers(workspace: AzureMLWorkspace) -> list[Leftover]:
     """What runs of the flow have left in the workspace."""
     return list(leftovers(workspace))
+
+
+@stage
+def find_unproven(workspace: AzureMLWorkspace) -> list[str]:
+    """What looks as if a run of the flow had made it, and does not say which."""
+    return list(unproven(workspace))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=3, retry_delay_seconds=5)

@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task
 from prefect.futures import PrefectFuture
 
+from tasks.errors import read
+from tasks.kinds import MAY_PASS
 from tasks.progress import Progress
 
 P = ParamSpec("P")
@@ -23,6 +25,8 @@ class StageClock:
     stages: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
     failed: str | None = None
+    errors: dict[str, Exception] = field(default_factory=dict)
+    """By stage, of those that were started beside the others."""
     _started: list[tuple[str, PrefectFuture[Any]]] = field(default_factory=list)
     _progress: Progress = field(default_factory=lambda: Progress("stages"))
 
@@ -44,8 +48,9 @@ class StageClock:
     def start(self, stage: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> PrefectFuture[R]:
         """Starts `stage` beside the others; its result or its error comes with `.result()`."""
         began = time.monotonic()
+        self.errors.pop(stage.name, None)
         future: PrefectFuture[R] = stage.submit(*args, **kwargs)
-        future.add_done_callback(lambda _: self._add(stage.name, began))
+        future.add_done_callback(lambda done: self._ended(stage.name, began, done))
         self._started.append((stage.name, future))
         return future
 
@@ -60,6 +65,23 @@ class StageClock:
     def finish(self, verdict: str) -> None:
         """Shows that the run needs no further stage."""
         self._progress.move(100.0, verdict)
+
+    def refused(self, stage: Task[..., Any]) -> Exception | None:
+        """Why `stage`, started beside the others, failed for good; None while it has not, or where waiting may help."""
+        error = self.errors.get(stage.name)
+        fault = read(error) if error else None
+        return error if fault is None or fault.kind not in MAY_PASS else None
+
+    def stage_of(self, error: Exception) -> str | None:
+        """Which stage failed: the one whose error it is, else the first."""
+        return next((name for name, its in self.errors.items() if its is error), self.failed)
+
+    def _ended(self, name: str, began: float, future: PrefectFuture[Any]) -> None:
+        try:
+            future.result()
+        except Exception as error:
+            self.errors[name] = error
+        self._add(name, began)
 
     def _add(self, name: str, began: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +66,9 @@ def duration(seconds: float) -> str:
 
 
 def line_chart(series: dict[str, Sequence[tuple[float, float]]], width: int = 640, height: int = 280) -> str:
-    """`series` of (step, y) points as an SVG image in markdown, one colour each; empty if there is no point."""
+    """`series` of (step, y) points as an SVG image in markdown, one colour each; empty if there is no point. What is not finite
+    is left out."""
+    series = {name: [point for point in line if math.isfinite(point[1])] for name, line in series.items()}
     points = [point for line in series.values() for point in line]
     if not points:
         return ""

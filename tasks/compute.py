@@ -6,20 +6,23 @@ Afterwards the cluster exists and is ready. An existing cluster is taken as it i
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine, refusal
-from tasks.errors import AzureFailure, Kind, Refused, lists_as_missing, read
+from tasks.errors import AzureFailure, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.held import find_deployment, is_low_priority, nodes_up
 from tasks.jobs import COMPLETED, attempts
+from tasks.kinds import NO_MACHINES
 from tasks.models import FoundationModel
 from tasks.naming import RunNames
 from tasks.pace import Pace
@@ -43,11 +46,10 @@ Quotas = Callable[..., list[Quota]]
 class ComputeChoice(Group):
     """Where the training runs."""
 
-    cluster: str = Field(
+    cluster: ClusterName = Field(
         "gpu-cluster-big",
-        pattern=r"^[A-Za-z][A-Za-z0-9-]{1,31}$",
         title="Cluster",
-        description="Name of the Azure ML compute cluster; created when there is none.",
+        description=f"Name of the Azure ML compute cluster; created when there is none. {CLUSTER.bounds}",
         json_schema_extra=at(0),
     )
     size: str | None = Field(
@@ -91,6 +93,8 @@ class ValidatedCompute(BaseModel):
     nodes: int
     """How many train."""
     max_nodes: int
+    min_nodes: int = 0
+    """How many stay when nothing trains."""
     tier: str
     created: bool
     rule: str
@@ -164,6 +168,7 @@ def validate_compute(
         gpus_per_node=sku.gpus,
         nodes=nodes,
         max_nodes=max_nodes,
+        min_nodes=int(cluster.min_instances or 0),
         tier=_tier(cluster),
         created=created,
         rule=rule,
@@ -290,7 +295,7 @@ def _create(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tiers:
             return _create_with(workspace, choice, sku, tier)
         except Exception as error:
             fault = read(error)
-            if fault is None or fault.kind not in (Kind.QUOTA, Kind.CAPACITY):
+            if fault is None or fault.kind not in NO_MACHINES:
                 raise
             if position + 1 == len(tiers):
                 raise AzureFailure(fault, f"creating cluster {choice.cluster} ({sku.name}, {tier})") from error
@@ -315,6 +320,25 @@ def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, t
         )
     )
     return poller.result(timeout=CREATION_DEADLINE_SECONDS)  # type: ignore[return-value]
+
+
+def cluster_doing(workspace: AzureMLWorkspace, name: str) -> str:
+    """What the cluster does just now, a sentence and a blank: its state, its nodes, what went wrong with them. Empty if it cannot
+    be told, which must not hide why it was asked for."""
+    client = workspace.client()
+    try:
+        # The SDK's own entity leaves states and errors of nodes out.
+        answer: Any = client.compute._operation.get(client.resource_group_name, str(client.workspace_name), name)
+        its = answer.properties.properties
+        counts = (its.node_state_counts or {}).items()
+        nodes = [f"{count} {re.sub('NodeCount$', '', kind).lower()}" for kind, count in counts if count]
+        errors = [f"{error.error.code}: {error.error.message}" for error in its.errors or [] if error.error]
+    except Exception as error:
+        run_logger().warning("What cluster %s does cannot be told: %s", name, redact(str(error)))
+        return ""
+    told = f"Cluster {name} is {word(its.allocation_state).lower()}, {its.current_node_count or 0} of "
+    told += f"{its.target_node_count or 0} wanted nodes are there ({', '.join(nodes) or 'none at work'})"
+    return f"{told}; Azure says of them: {' '.join(errors)} " if errors else f"{told}. "
 
 
 def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) -> AmlCompute:

@@ -69,7 +69,7 @@ def _token(workspace: AzureMLWorkspace) -> str:
         return credentials.credential().get_token(credentials.endpoints.management_scope).token
     except Exception as error:
         fault = read(error)
-        if fault is None or fault.kind is not Kind.AUTH:
+        if fault is None or fault.kind not in (Kind.AUTH, Kind.SIGN_IN):
             raise
         if outage := _OUTAGE.search(fault.message):
             # azure-identity reports it as a refusal; it is worth another try.
@@ -174,16 +174,17 @@ def _refusal(error: Exception, what: str) -> Exception:
     fault = read(error)
     if fault is not None and fault.kind is Kind.NOT_FOUND:
         return Refused(f"There is no {what}, or the identity may not see it. Correct the workspace block.")
-    if fault is not None and fault.status == 403 and "registry" in what:
+    # A 403 of another kind (a policy, a firewall, a disabled subscription) has a sentence of its own.
+    if fault is None or fault.status != 403 or fault.kind not in (Kind.AUTH, Kind.ROLES):
+        return error
+    if "registry" in what:
         return Refused(
             f"There is no {what}, or the identity may not read it. Correct the registry name in the workspace block."
         )
-    if fault is not None and fault.status == 403:
-        return Refused(
-            f"The identity has no role that allows to use {what}. Grant it 'AzureML Data Scientist' on the workspace "
-            "(and 'AzureML Compute Operator' to create clusters)."
-        )
-    return error
+    return Refused(
+        f"The identity has no role that allows to use {what}. Grant it 'AzureML Data Scientist' on the workspace "
+        f"(and 'AzureML Compute Operator' to create clusters). Azure says: {fault.message[:SHOWN]}"
+    )
 
 
 def _claims(token: str) -> dict[str, Any]:

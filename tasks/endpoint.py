@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import ENDPOINT, EndpointName
+from tasks.artifacts import publish_markdown
 from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.held import find_deployment, wait_until_idle_nodes_are_gone
-from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames
+from tasks.kinds import MAY_PASS
+from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
 from tasks.pace import Pace
 from tasks.registration import RegisteredModel
 from tasks.stage import run_logger, stage
@@ -28,6 +31,8 @@ ENDPOINT_DEADLINE_SECONDS = 30 * 60
 LOG_LINES = 50
 CONTAINERS = ("storage-initializer", "inference-server")
 """As the SDK takes them."""
+OF_THE_MODEL = frozenset({Kind.PERMANENT, Kind.INVALID, Kind.NOT_FOUND})
+"""What a deployment fails of that its containers may tell more about."""
 MOST_TIMEOUT_MS = 180_000
 """Azure ML's limit for `request_timeout_ms` of a managed online deployment."""
 
@@ -46,11 +51,10 @@ class DeploymentChoice(Group):
         json_schema_extra=at(1),
     )
     instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many.", json_schema_extra=at(2))
-    endpoint: str | None = Field(
+    endpoint: EndpointName | None = Field(
         None,
-        pattern=r"^[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]$",
         title="Endpoint name",
-        description="Unique in the region. Default: made of the flow run's id.",
+        description=f"{ENDPOINT.bounds} Unique in the region. Default: made of the flow run's id.",
         json_schema_extra=at(3),
     )
     liveness_initial_delay: int = Field(
@@ -126,7 +130,7 @@ def create_endpoint(
     if found is None:
         wanted = ManagedOnlineEndpoint(
             name=name,
-            description=f"Serves {model_name}, fine-tuned by flow run {names.run_id}",
+            description=serves(model_name, names.run_id),
             auth_mode="key",
             tags=names.tags(**policy.tags()),
         )
@@ -163,7 +167,9 @@ def create_deployment(
             _deploy(workspace, names, endpoint, model, choice, exists=found is not None)
         except AzureFailure as refused:
             patience = choice.deadline_minutes * 60
-            if refused.fault.kind is not Kind.QUOTA or not wait_until_idle_nodes_are_gone(workspace, cluster, patience):
+            if refused.fault.kind not in (Kind.QUOTA, Kind.REGIONAL_QUOTA) or not wait_until_idle_nodes_are_gone(
+                workspace, cluster, patience
+            ):
                 raise
             _deploy(
                 workspace, names, endpoint, model, choice, exists=find_deployment(workspace, endpoint.name) is not None
@@ -229,9 +235,9 @@ def _deploy(
         poller.result(timeout=choice.deadline_minutes * 60)
     except Exception as error:
         fault = read(error)
-        if fault is None or fault.kind in (Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH):
+        if fault is None or fault.kind in MAY_PASS:
             raise
-        if fault.kind in (Kind.QUOTA, Kind.CAPACITY):
+        if fault.kind not in OF_THE_MODEL:
             raise AzureFailure(fault, f"creating the deployment on {choice.instance_type}") from error
         raise DeploymentFailed(_failure(workspace, endpoint.name, fault)) from error
     if not poller.done():
@@ -243,11 +249,17 @@ def _deploy(
 
 def _failure(workspace: AzureMLWorkspace, endpoint: str, fault: Fault) -> str:
     parts = [f"Deployment {DEPLOYMENT} of endpoint {endpoint} failed: {fault.message}"]
-    for container in CONTAINERS:
-        if log := _log(workspace, endpoint, container):
-            parts.append(f"Last lines of {container}:\n{log}")
+    parts += containers_said(workspace, endpoint)
     parts.append("The endpoint is being deleted. The model stays registered: correct the cause and run again.")
     return "\n".join(parts)
+
+
+def containers_said(workspace: AzureMLWorkspace, endpoint: str) -> list[str]:
+    """The last lines of each container that has any, without secrets; also a page of the run, which outlives the endpoint."""
+    said = {container: log for container in CONTAINERS if (log := _log(workspace, endpoint, container))}
+    page = "\n\n".join(f"## {container}\n\n```\n{log.replace('```', '` ` `')}\n```" for container, log in said.items())
+    publish_markdown("containers", f"What the containers of {endpoint} said last", page or "Nothing was to be had.")
+    return [f"Last lines of {container}:\n{log}" for container, log in said.items()]
 
 
 def _log(workspace: AzureMLWorkspace, endpoint: str, container: str) -> str:

@@ -1,75 +1,21 @@
-"""What Azure's errors mean, and what can be done about each: one kind, one retry policy, one sentence."""
+"""Reads what the Azure SDKs raise: one kind, one retry policy, one sentence."""
 
 from __future__ import annotations
 
-import random
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
+from tasks.azure_errors import known
+from tasks.kinds import ABOUT, MOST_RETRY_AFTER, Kind, RetryPolicy
 from tasks.quota import shortage_in
 
-
-class Kind(StrEnum):
-    """What sort of trouble an error is."""
-
-    TRANSIENT = "transient"
-    THROTTLED = "throttled"
-    CAPACITY = "capacity"
-    QUOTA = "quota"
-    AUTH = "auth"
-    NOT_FOUND = "not found"
-    CONFLICT = "conflict"
-    INVALID = "invalid"
-    PERMANENT = "permanent"
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often something is tried, and how long to wait in between (seconds)."""
-
-    attempts: int = 1
-    first_wait: float = 1.0
-    longest_wait: float = 30.0
-
-    def wait(self, attempt: int, retry_after: float | None) -> float:
-        """Seconds before attempt number `attempt + 1`: what the service asked for, else exponential with full jitter
-        in the upper half, so that runs that failed together do not come back together."""
-        if retry_after is not None:
-            return min(retry_after, MOST_RETRY_AFTER)
-        ceiling = min(self.longest_wait, self.first_wait * 2 ** (attempt - 1))
-        return ceiling * (0.5 + random.random() / 2)
-
-
-MOST_RETRY_AFTER = 300.0
-"""A service that asks for more than five minutes is not waited for as long as it asks."""
-
-POLICIES: dict[Kind, RetryPolicy] = {
-    Kind.TRANSIENT: RetryPolicy(attempts=5),
-    Kind.THROTTLED: RetryPolicy(attempts=5, first_wait=4.0, longest_wait=60.0),
-    # Somebody else is changing the same thing, or our own lost request was carried out: look again.
-    Kind.CONFLICT: RetryPolicy(attempts=5, first_wait=2.0),
-    # A token can expire between its check and its use; a second refusal is an answer.
-    Kind.AUTH: RetryPolicy(attempts=2),
-    Kind.CAPACITY: RetryPolicy(),
-    Kind.QUOTA: RetryPolicy(),
-    Kind.NOT_FOUND: RetryPolicy(),
-    Kind.INVALID: RetryPolicy(),
-    Kind.PERMANENT: RetryPolicy(),
-}
-
-_ADVICE: dict[Kind, str] = {
-    Kind.TRANSIENT: "Azure did not answer properly for longer than the run waits; run it again when Azure is well",
-    Kind.THROTTLED: "too many requests; run it again later, or run fewer flows at the same time",
-    Kind.CAPACITY: "the region has no such machine free; choose another SKU or region, or try later",
-    Kind.QUOTA: "ask for more quota (https://aka.ms/azureml-quota), free some, or choose another SKU",
-    Kind.AUTH: "check the credentials block and the identity's roles on the workspace",
-    Kind.NOT_FOUND: "check the name, and that the block points at the right workspace",
-    Kind.CONFLICT: "something of that name is being changed or belongs to somebody else; try later, or choose another name",
-    Kind.INVALID: "Azure rejects what was asked for; correct the parameters",
-    Kind.PERMANENT: "trying again will not help; read the cause",
-}
+__all__ = [
+    "MOST_RETRY_AFTER", "AzureFailure", "Fault", "Kind", "Refused", "RetryPolicy", "kind_of", "lists_as_missing",
+    "read", "redact",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,16 +29,21 @@ class Fault:
     retry_after: float | None = None
 
     @property
+    def advice(self) -> str:
+        """What to do, of this very error where it is known."""
+        found = known(f"{self.code}: {self.message}" if self.code else self.message)
+        return found.advice if found and found.kind is self.kind else ABOUT[self.kind].do
+
+    @property
     def policy(self) -> RetryPolicy:
-        return POLICIES[self.kind]
+        return ABOUT[self.kind].policy
 
     def sentence(self, doing: str) -> str:
         """What happened, to what, and what to do; free of secrets."""
         shortage = shortage_in(self.message)
         what = f"{shortage}. Azure: {shortage.reason}" if shortage else self.message
-        advice = (shortage and shortage.advice) or _ADVICE[self.kind]
         status = f" (HTTP {self.status})" if self.status and self.status >= 400 else ""
-        return f"{doing} failed, {self.kind}{status}: {what.rstrip('.')}. What to do: {advice}."
+        return f"{doing} failed, {self.kind}{status}: {what.rstrip('.')}. What to do: {self.advice}."
 
 
 class AzureFailure(Exception):
@@ -117,7 +68,7 @@ def read(error: BaseException) -> Fault | None:
     if type(error).__module__.partition(".")[0] in _OWN_PACKAGES:
         return None
     for cause in _causes(error):
-        if fault := _read_azure_core(cause) or _read_connection(cause):
+        if fault := _read_answer(cause) or _read_azure_core(cause) or _read_connection(cause):
             return fault
     return _read_sdk(error)
 
@@ -140,19 +91,6 @@ _SECRETS = re.compile(
 
 # What Azure storage appends to every message.
 _STORAGE_TRACE = re.compile(r"\s*\b(RequestId|Time|ErrorCode):\S*")
-
-_TEXT_RULES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"OutOfCapacity|AllocationFailed|SkuNotAvailable|OverconstrainedAllocation|NotEnoughCapacity", Kind.CAPACITY),
-        (r"(do(es)? not have|insufficient|not enough|lack of) (enough )?(\w+ )?capacity|preempt", Kind.CAPACITY),
-        (r"OutOfQuota|QuotaExceeded|vCPU quota|not enough quota|quota reached|exceed\w* .*quota|quota .*exceed", Kind.QUOTA),
-        (r"already exists|ResourceExists|BlobAlreadyExists|AnotherOperationInProgress|being (updated|deleted)", Kind.CONFLICT),
-        (r"^(\(\w+\) )?(InternalServerError|ServiceUnavailable|GatewayTimeout)\b", Kind.TRANSIENT),
-        (r"^(\(\w+\) )?ResourceNotFound:", Kind.NOT_FOUND),
-        (r"^(\(\w+\) )?BadArgument:", Kind.INVALID),
-    )
-)  # fmt: skip
 
 _STATUS_RULES: dict[int, Kind] = {
     400: Kind.INVALID,
@@ -177,12 +115,15 @@ def kind_of(status: int | None, text: str) -> Kind:
     """
     if status == 429:
         return Kind.THROTTLED
-    for pattern, kind in _TEXT_RULES:
-        if pattern.search(text):
-            return kind
+    if found := known(text):
+        return found.kind
     if status is not None and status >= 500:
         return Kind.TRANSIENT
     return _STATUS_RULES.get(status or 0, Kind.PERMANENT)
+
+
+_UNSORTED = frozenset({*_STATUS_RULES.values(), Kind.PERMANENT})
+"""What the status alone may have said, less than the exception's class does."""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -196,6 +137,33 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
 
 
+def _read_answer(error: BaseException) -> Fault | None:
+    """An answer that its reader could make nothing of: a proxy's page of HTML with status 200, a body that breaks off, a field that
+    is missing. The same request may well be answered properly a moment later."""
+    from azure.core.exceptions import DecodeError
+
+    decoder = isinstance(error, DecodeError | json.JSONDecodeError)
+    reader = isinstance(error, AttributeError | LookupError | TypeError) and _raised_by(error, _READERS)
+    if not decoder and not reader:
+        return None
+    return Fault(
+        Kind.TRANSIENT,
+        "an answer came that is not Azure's, or not all of it",
+    )
+
+
+_READERS = frozenset({"azure", "msrest", "mlflow", "requests", "msal"})
+"""Packages that take answers apart."""
+
+
+def _raised_by(error: BaseException, packages: frozenset[str]) -> bool:
+    """Whether one of `packages` raised it."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in packages
+
+
 def _read_azure_core(error: BaseException) -> Fault | None:
     from azure.core import exceptions as core
 
@@ -203,13 +171,13 @@ def _read_azure_core(error: BaseException) -> Fault | None:
         status = error.status_code
         code, message = _code_and_message(error)
         kind = kind_of(status, f"{code}: {message}" if code else message)
-        for raised_as, meant in (
-            (core.ClientAuthenticationError, Kind.AUTH),
-            (core.ResourceNotFoundError, Kind.NOT_FOUND),
-            (core.ResourceExistsError, Kind.CONFLICT),
-        ):
-            if isinstance(error, raised_as):
-                kind = meant
+        if kind in _UNSORTED:
+            for raised_as, meant in (
+                (core.ClientAuthenticationError, Kind.AUTH),
+                (core.ResourceNotFoundError, Kind.NOT_FOUND),
+                (core.ResourceExistsError, Kind.CONFLICT),
+            ):
+                kind = meant if isinstance(error, raised_as) else kind
         return Fault(kind, _STORAGE_TRACE.sub("", message), status, code, _retry_after(error))
     if isinstance(error, core.ServiceRequestError | core.ServiceResponseError | core.IncompleteReadError):
         return Fault(Kind.TRANSIENT, _one_line(error))
@@ -223,7 +191,18 @@ def _code_and_message(error: BaseException) -> tuple[str | None, str]:
     inner = details[0] if details and getattr(details[0], "message", None) else described
     code = getattr(inner, "code", None) or getattr(described, "code", None)
     message = getattr(inner, "message", None) or getattr(error, "message", None) or str(error)
-    return code, _one_line(message)
+    return code, _one_line(" ".join([str(message), *_policies(inner, described, message)]))
+
+
+def _policies(inner: Any, described: Any, message: object) -> Iterator[str]:
+    """The policies that Azure names beside its message, where the message has only the policy's own reason."""
+    for place in dict.fromkeys((inner, described)):
+        for more in getattr(place, "additional_info", None) or []:
+            its = getattr(more, "info", None)
+            its = its if isinstance(its, dict) else {}
+            name = its.get("policyAssignmentDisplayName") or its.get("policyAssignmentName")
+            if name and str(name) not in str(message):
+                yield f"(Policy: {name}.)"
 
 
 def _retry_after(error: BaseException) -> float | None:

@@ -21,16 +21,36 @@ def explain(tracking: Tracking, job: str, status: str, steps: Sequence[Step], st
         )
     failed = [step for step in steps if step.status not in ("Completed", "NotStarted", "Canceled")]
     culprit = failed[0] if failed else None
-    details = _details(tracking, culprit.run_id if culprit else job)
-    error = details.error if details else ""
-    lines = _last_lines(tracking, details) if details else []
+    error, lines = _told(tracking, culprit.run_id if culprit else job)
     where = f"in step {culprit.name}" if culprit else f"({status})"
-    text = f"Job {job} failed {where}: {(error or 'Azure names no error').rstrip('.')}."
-    if lines:
-        text += "\nLast log lines:\n" + "\n".join(f"  {line}" for line in lines)
+    text = f"Job {job} failed {where}: {error}.{_listed(lines)}"
     text += f"\nNothing was registered or deployed. Correct the cause and retry the run: it submits a successor. {studio_url}"
     preempted = kind_of(None, error) is Kind.CAPACITY or any("preempt" in line.lower() for line in lines[-3:])
     return (JobPreempted if preempted else JobFailed)(redact(text))
+
+
+def step_failure(tracking: Tracking, job: str, step: Step, studio_url: str) -> JobFailed:
+    """The exception for `job` that says Completed though `step` ended badly, as a pipeline may that goes on after a failure.
+
+    Never a JobPreempted: a job that says Completed gets no successor.
+    """
+    error, lines = _told(tracking, step.run_id)
+    text = (
+        f"Job {job} says Completed, but its step {step.name} is {step.status}: {error}.{_listed(lines)}\nNothing was registered "
+        f"or deployed. Correct the cause and begin a new run: a retry of this one finds the same job. {studio_url}"
+    )
+    return JobFailed(redact(text))
+
+
+def _told(tracking: Tracking, run_id: str) -> tuple[str, list[str]]:
+    """A run's own error without its full stop, and its last log lines."""
+    details = _details(tracking, run_id)
+    error = details.error if details else ""
+    return (error or "Azure names no error").rstrip("."), _last_lines(tracking, details) if details else []
+
+
+def _listed(lines: list[str]) -> str:
+    return "".join(["\nLast log lines:", *(f"\n  {line}" for line in lines)]) if lines else ""
 
 
 def _details(tracking: Tracking, run_id: str) -> RunDetails | None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from azure.ai.ml.entities import Job
 
 COMPLETED = "Completed"
-ENDED_BADLY = frozenset({"Failed", "Canceled", "NotResponding"})
+ENDED_BADLY = frozenset({"Failed", "Canceled"})
+"""NotResponding is no end: from it a job goes back to any state (Microsoft Learn, KnownJobStatus)."""
 ENDED = ENDED_BADLY | {COMPLETED}
 CANCELLING = "CancelRequested"
 MOST_ATTEMPTS = 100

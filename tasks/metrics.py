@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
@@ -17,9 +18,9 @@ from tasks.credentials import WhereAndWho
 from tasks.errors import lists_as_missing
 from tasks.forecast import LEARNT_FROM, Forecast
 from tasks.form import Group, at
-from tasks.naming import predecessor
+from tasks.naming import dated, predecessor
 from tasks.stage import run_logger, stage
-from tasks.tracking import Tracking
+from tasks.tracking import Measured, Tracking
 from tasks.waiting import FinishedJob
 
 if TYPE_CHECKING:
@@ -110,16 +111,17 @@ def review_metrics(
     """Reads the job's loss and validation loss, compares them with `gate` and the champion among `model_name`'s versions."""
     tracking = Tracking(workspace, where.tracking_uri)
     run_id, metrics = _measured_run(tracking, job)
-    loss = _history(tracking, run_id, LOSS, job.name, job.attempt)
-    evaluations = _history(tracking, run_id, EVAL_LOSS, job.name, job.attempt)
+    loss = curve(_history(tracking, run_id, LOSS, job.name, job.attempt))
+    evaluations = curve(_history(tracking, run_id, EVAL_LOSS, job.name, job.attempt))
     champion = find_champion(workspace, model_name, other_than_job=job.name)
     before = evaluations[0][1] if len(evaluations) > 1 and evaluations[0][0] == 0 else None
     after = evaluations[-1][1] if evaluations else None
-    reasons = why_closed(gate, before, after, champion)
+    trained = loss[-1][1] if loss else None
+    reasons = why_closed(gate, before, after, champion, trained)
     review = MetricReview(
         eval_loss_before=before,
         eval_loss=after,
-        train_loss=loss[-1][1] if loss else None,
+        train_loss=trained,
         steps=max((step for step, _ in [*loss, *evaluations]), default=0),
         learnt=_learnt(metrics),
         champion=champion,
@@ -153,7 +155,9 @@ def _page(review: MetricReview, forecast: Forecast) -> str:
     }
     compared = [_change(review.eval_loss_before, after, "before training")]
     if champion is not None:
-        compared.append(_change(champion.eval_loss, after, f"version {champion.version}, which was registered last"))
+        compared.append(
+            _change(champion.eval_loss, after, f"version {dated(champion.version)}, which was registered last")
+        )
     verdict = (
         "The gate is open: the model goes on." if review.accepted else "The gate is closed: " + " ".join(review.reasons)
     )
@@ -205,13 +209,40 @@ def _learnt(metrics: dict[str, float]) -> dict[str, LearntRows]:
 
 
 def _change(before: float | None, after: float | None, what: str) -> str:
-    if before is None or after is None:
+    if before is None or after is None or not math.isfinite(after - before):
         return ""
     return f"The validation loss is {abs(after - before):.4f} {'lower' if after < before else 'higher'} than {what}."
 
 
-def why_closed(gate: MetricGate, before: float | None, after: float | None, champion: Champion | None) -> list[str]:
-    """The bounds of `gate` that are not kept, each as a sentence."""
+def curve(measured: Sequence[Measured]) -> list[tuple[int, float]]:
+    """(step, value), one a step: the last that was logged there. But at the last step one that is not finite counts before
+    others: what was measured beside it does not make the training sound."""
+    ordered = sorted(measured)
+    values = {point.step: point.value for point in ordered}
+    for point in ordered:
+        if point.step == ordered[-1].step and not math.isfinite(point.value):
+            values[point.step] = point.value
+    return list(values.items())
+
+
+def why_closed(
+    gate: MetricGate, before: float | None, after: float | None, champion: Champion | None, trained: float | None = None
+) -> list[str]:
+    """Why the model must not go on: a training that diverged, a loss that is none, or the bounds of `gate` that are not kept.
+
+    Args:
+        before, after: validation loss before and after the training.
+        trained: the last training loss.
+    """
+    for name, loss in (("validation", after), ("training", trained)):
+        if loss is not None and not math.isfinite(loss):
+            return [f"The {name} loss is {loss}: the training diverged."]
+    # A training loss of 0 beside a validation loss is only a rounded one: transformers logs four decimals of it.
+    name, loss = ("validation", after) if after is not None else ("training", trained)
+    if loss is not None and loss <= 0:
+        # https://github.com/huggingface/trl/issues/6668
+        return [f"The {name} loss is {loss:g}, which no model reaches: most likely no token had a loss, as where max_seq_length "
+                "cuts off every answer."]  # fmt: skip
     bounded = gate.max_eval_loss is not None or gate.max_worse_than_champion is not None or gate.must_improve
     if after is None:
         return ["The job logged no validation loss, so the gate cannot be judged."] if bounded else []
@@ -223,16 +254,17 @@ def why_closed(gate: MetricGate, before: float | None, after: float | None, cham
     worst = gate.max_worse_than_champion
     if worst is not None and champion is not None and after > champion.eval_loss + worst:
         reasons.append(
-            f"Validation loss {after:.4f} is worse than version {champion.version}'s {champion.eval_loss:.4f} by more than "
-            f"{worst:g}."
+            f"Validation loss {after:.4f} is worse than the {champion.eval_loss:.4f} of version {dated(champion.version)} by more "
+            f"than {worst:g}."
         )
-    if gate.must_improve and before is not None and after >= before:
+    if gate.must_improve and before is not None and not after < before:
         reasons.append(f"Validation loss {after:.4f} is not lower than the {before:.4f} before training.")
     return reasons
 
 
 def find_champion(workspace: AzureMLWorkspace, model_name: str, other_than_job: str) -> Champion | None:
-    """The newest version of `model_name` that carries its validation loss, apart from one made from this very job."""
+    """The newest version of `model_name` that carries a validation loss which can be compared with, apart from one made from
+    this very job."""
     try:
         versions = list(workspace.client().models.list(name=model_name))
     except Exception as error:
@@ -252,9 +284,10 @@ def find_champion(workspace: AzureMLWorkspace, model_name: str, other_than_job: 
 
 def _loss_of(version: Model) -> float | None:
     try:
-        return float((version.tags or {})[EVAL_LOSS])
+        loss = float((version.tags or {})[EVAL_LOSS])
     except (KeyError, ValueError):
         return None
+    return loss if 0 < loss < math.inf else None
 
 
 def _measured_run(tracking: Tracking, job: FinishedJob) -> tuple[str, dict[str, float]]:
@@ -268,7 +301,7 @@ def _measured_run(tracking: Tracking, job: FinishedJob) -> tuple[str, dict[str, 
     return job.name, own
 
 
-def _history(tracking: Tracking, run_id: str, metric: str, job: str, attempt: int) -> list[tuple[int, float]]:
+def _history(tracking: Tracking, run_id: str, metric: str, job: str, attempt: int) -> list[Measured]:
     """What `job` measured; for one that went on from a checkpoint also what its predecessor measured up to there."""
     own = tracking.history(run_id, metric)
     before = predecessor(job, attempt)
@@ -276,7 +309,7 @@ def _history(tracking: Tracking, run_id: str, metric: str, job: str, attempt: in
     if before is None or resumed_at is None:
         return own
     earlier = _history(tracking, before, metric, before, attempt - 1)
-    return [point for point in earlier if point[0] <= resumed_at] + own
+    return [point for point in earlier if point.step <= resumed_at] + own
 
 
 def _shown(value: float | None) -> str:

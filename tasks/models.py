@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import REGISTRY_MODEL, RegistryModelName
 from tasks.errors import Refused, lists_as_missing
 from tasks.form import Group, at
 from tasks.skus import MinimumSpec
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
 class ModelChoice(Group):
     """Which foundation model is fine-tuned."""
 
-    name: str = Field(
+    name: RegistryModelName = Field(
         "Phi-3-mini-4k-instruct",
-        min_length=1,
-        max_length=255,
         title="Model",
-        description="Its name in the registry.",
+        description=f"Its name in the registry. {REGISTRY_MODEL.bounds}",
         json_schema_extra=at(0),
     )
     version: str | None = Field(

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from blocks.names import EXPERIMENT, MODEL
+
 PREFIX = "ft-"
 RUN_TAG = "prefect_flow_run_id"
 NIGHT_TAG = "scheduled_start"
 """Of a job: for when the run that submitted it was scheduled."""
-ENDPOINT_NAME_MAX = 32
-"""Azure ML: 3 to 32 letters, digits and dashes, beginning with a letter."""
-JOB_KEY = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 DEPLOYMENT = "demo"
 
 
@@ -79,6 +78,22 @@ def run_id_of(tags: dict[str, str] | None) -> UUID | None:
         return None
 
 
+def serves(model: str, run_id: UUID) -> str:
+    """The description of a run's endpoint."""
+    return f"Serves {model}, fine-tuned by flow run {run_id}"
+
+
+def run_id_in(description: str | None) -> UUID | None:
+    """The flow run that a description names; None if it names none."""
+    found = re.search(r"fine-tuned by flow run ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", description or "")
+    return UUID(found[1]) if found else None
+
+
+def is_derived(name: str) -> bool:
+    """Whether a job or endpoint is called as only runs of this flow call theirs."""
+    return re.fullmatch(re.escape(PREFIX) + r"[a-z2-7]{26}(-r\d+)?", name) is not None
+
+
 def dataset_label(source: str) -> str:
     """What a dataset is called in names: `HuggingFaceH4/ultrachat_200k` is `ultrachat-200k`."""
     last = re.split(r"[/\\:]", source.rstrip("/"))[-1]
@@ -92,7 +107,12 @@ def dataset_word(source: str) -> str:
 
 def model_name(base_model: str, source: str) -> str:
     """The fine-tuned model's name, as the reference notebook gives it: `{base model}-{dataset}`."""
-    return slug(f"{base_model}-{dataset_label(source)}")[:255]
+    return slug(f"{base_model}-{dataset_label(source)}")[: MODEL.longest]
+
+
+def experiment_name(base_model: str) -> str:
+    """The experiment's name where none is chosen, as the reference notebook gives it."""
+    return f"chat_completion_{slug(base_model)}"[: EXPERIMENT.longest]
 
 
 def first_version(night: datetime) -> int:

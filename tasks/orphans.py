@@ -14,7 +14,7 @@ from uuid import UUID
 
 from blocks import AzureMLWorkspace
 from tasks.jobs import ENDED
-from tasks.naming import run_id_of
+from tasks.naming import is_derived, run_id_in, run_id_of
 from tasks.states import word
 from tasks.teardown import EXPIRES_TAG, KEEP_TAG
 
@@ -64,6 +64,29 @@ def leftovers(workspace: AzureMLWorkspace) -> Iterator[Leftover]:
             return
         if word(job.status) not in ENDED and (run_id := run_id_of(job.tags)):
             yield Leftover("job", str(job.name), run_id, created, job.tags or {})
+
+
+def unproven(workspace: AzureMLWorkspace) -> Iterator[str]:
+    """What looks like a run's and carries no tag of one, each as a sentence. It may be somebody's by now, so it stays."""
+    client = workspace.client()
+    for endpoint in client.online_endpoints.list():
+        run_id = run_id_in(endpoint.description)
+        if run_id_of(endpoint.tags) is None and (run_id or is_derived(str(endpoint.name))):
+            sign = f"its description names flow run {run_id}" if run_id else "it is called as only runs call theirs"
+            yield (
+                f"Endpoint {endpoint.name} looks like a run's ({sign}), but its tags have been overwritten. Delete it if nobody "
+                "uses it: it costs as long as it has a deployment."
+            )
+    oldest = datetime.now(UTC) - OLDEST_JOB
+    for job in client.jobs.list():
+        if job is None or word(job.status) in ENDED or run_id_of(job.tags) or not is_derived(str(job.name)):
+            continue
+        created = _job_created(job)
+        if created is None or created >= oldest:
+            yield (
+                f"Job {job.name} looks like a run's (it is called as only runs call theirs), but its tags have been overwritten. "
+                "Cancel it if nobody waits for it."
+            )
 
 
 def why_release(

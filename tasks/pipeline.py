@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import COMPONENT, EXPERIMENT, ComponentName, ExperimentName
 from tasks.artifacts import publish_table
 from tasks.compute import ValidatedCompute
 from tasks.dataset import SampledDataset
 from tasks.errors import Refused, lists_as_missing
 from tasks.forecast import Forecast, forecast_learning
-from tasks.form import RESOURCE_NAME, Group, at
+from tasks.form import Group, at
 from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url, take_over
 from tasks.models import FoundationModel
-from tasks.naming import NIGHT_TAG, RunNames, dataset_word, slug
+from tasks.naming import NIGHT_TAG, RunNames, dataset_word, experiment_name
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
 from tasks.sampling.assets import register_data_assets
 from tasks.stage import run_logger, stage
@@ -43,11 +44,10 @@ _BUILDING = Lock()
 class PipelineChoice(Group):
     """Which pipeline trains, under which experiment, and how long it may take."""
 
-    component: str = Field(
+    component: ComponentName = Field(
         "chat_completion_pipeline",
-        pattern=RESOURCE_NAME,
         title="Component",
-        description="The registry's pipeline component.",
+        description=f"The registry's pipeline component. {COMPONENT.bounds}",
         json_schema_extra=at(0),
     )
     component_version: str | None = Field(
@@ -56,11 +56,10 @@ class PipelineChoice(Group):
         description="Default: the latest. The run records which it was.",
         json_schema_extra=at(1),
     )
-    experiment: str | None = Field(
+    experiment: ExperimentName | None = Field(
         None,
-        pattern=RESOURCE_NAME,
         title="Experiment",
-        description="Default: `chat_completion_` and the model's name.",
+        description=f"{EXPERIMENT.bounds} Default: `chat_completion_` and the model's name, with dashes for dots.",
         json_schema_extra=at(2),
     )
     max_attempts: int = Field(
@@ -172,7 +171,7 @@ def submit_pipeline(
     job = _build(component, declared, values, model, compute, data, assets, checkpoints)
     job.name = names.job(len(found) + 1)
     job.tags = tags
-    experiment = choice.experiment or f"chat_completion_{slug(model.name)}"
+    experiment = choice.experiment or experiment_name(model.name)
     submitted = workspace.client().jobs.create_or_update(job, experiment_name=experiment)
     # Azure's answer leaves them out, and the SDK has put the commit into them.
     submitted.properties = {**job.properties, **(submitted.properties or {})}

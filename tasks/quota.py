@@ -17,8 +17,6 @@ class Shortage:
     what: str
     reason: str
     """Azure's own sentence."""
-    advice: str | None = None
-    """What helps against this one; None: what helps against any."""
 
     def __str__(self) -> str:
         if self.need is None:
@@ -26,15 +24,6 @@ class Shortage:
         have = "" if self.have is None else f", have {self.have}"
         return f"need {self.need} {self.what}{have}"
 
-
-TOTAL_ADVICE = (
-    "ask for more of the region's total (https://aka.ms/azureml-quota), free some, or take fewer or smaller machines: another "
-    "family has the same total"
-)
-COUNT_ADVICE = (
-    "delete {what} that nobody uses, or ask for a higher limit "
-    "(https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas#endpoint-limit-increases)"
-)
 
 _TEXTS = (
     # Nodes are asked for (HTTP 400 on PUT computes, or the job's own error). Azure writes "accomodate".
@@ -70,11 +59,11 @@ def shortage_in(message: str) -> Shortage | None:
             parts, reason = found.groupdict(), found[0]
             if what := parts.get("what"):
                 what = f"{what.lower()}s"
-                return Shortage(None, None, what, reason, COUNT_ADVICE.format(what=what))
+                return Shortage(None, None, what, reason)
             limit = int(parts["limit"]) if parts["limit"].isdecimal() else 0
             need, free = int(parts["need"]), max(0, limit - int(parts.get("used") or 0))
             if parts.get("total"):
-                return Shortage(need, free, "vCPUs of all families in the region", reason, TOTAL_ADVICE)
+                return Shortage(need, free, "vCPUs of all families in the region", reason)
             if family := parts.get("family"):
                 return Shortage(need, free, f"vCPUs of family {family}", reason)
             sku = parts.get("sku")

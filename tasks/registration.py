@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from blocks.names import MODEL, ModelName
 from tasks.artifacts import link, markdown_table, plain, publish_markdown
 from tasks.errors import lists_as_missing
-from tasks.form import RESOURCE_NAME, Group, at
+from tasks.form import Group, at
 from tasks.metrics import MetricReview
 from tasks.naming import NIGHT_TAG, RUN_TAG, RunNames, dated, first_version
 from tasks.pipeline import OUTPUT
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 class Registration(Group):
     """How the model is named."""
 
-    name: str | None = Field(
+    name: ModelName | None = Field(
         None,
-        pattern=RESOURCE_NAME,
         title="Model name",
-        description="Default: the base model's and the dataset's, for example Phi-3-mini-4k-instruct-ultrachat-200k.",
+        description=f"{MODEL.bounds} Default: the base model's and the dataset's, with dashes for dots: "
+        "Phi-3-mini-4k-instruct-ultrachat-200k.",
         json_schema_extra=at(0),
     )
     description: str | None = Field(
@@ -73,7 +74,7 @@ def register_model(
         require_mlmodel(workspace, job.name)
         first = first_version(_night(job) or names.night or datetime.now(UTC))
         found = _register(workspace, name, first, description, _lineage(names, job, review), job.name)
-    run_logger().info("Registered %s version %s.", found.name, found.version)
+    run_logger().info("Registered %s version %s.", found.name, dated(str(found.version)))
     tags = {str(key): str(value) for key, value in (found.tags or {}).items()}
     registered = RegisteredModel(id=str(found.id), name=str(found.name), version=str(found.version), tags=tags)
     publish_markdown(

@@ -1,6 +1,6 @@
 """Asks the deployed model a few questions and checks the answers.
 
-Promise: reads only. A deployment passes if it answers every sampled conversation with text, in time.
+Promise: reads only. A deployment passes if it answers every sampled conversation with text of its own, in time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
+from tasks.answers import answer_text
 from tasks.artifacts import plain, publish_markdown
-from tasks.endpoint import Deployment
+from tasks.endpoint import Deployment, containers_said
 from tasks.errors import MOST_RETRY_AFTER, RetryPolicy, read, redact
 from tasks.form import Group, at
 from tasks.sampling.results import SampledDataset
@@ -27,7 +28,10 @@ CLIENT_TIMEOUT_SECONDS = 190
 """A little more than the longest request timeout that Azure ML allows (180 s)."""
 NOT_SENT = ("weight", "thinking", "reasoning_content", "reasoning")
 """Fields of a message that only training looks at."""
+MODEL_STATUS = "ms-azureml-model-error-statuscode"
+"""Behind a 424, the status with which the model's container answered (Microsoft Learn, online endpoints' status codes)."""
 SHOWN_BODY = 1000
+"""Characters of an answer that fails."""
 
 
 class SmokeScoring(Group):
@@ -94,24 +98,33 @@ def smoke_score(
         )
     conversations = sample_conversations(split.path, choice.rows, choice.seed)
     key = str(workspace.client().online_endpoints.get_keys(deployment.endpoint.name).primary_key)
+    try:
+        answers = _answers(deployment, key, conversations, choice)
+    except SmokeFailed as failed:
+        # The endpoint is about to be deleted, and what its containers said with it.
+        raise SmokeFailed("\n".join([str(failed), *containers_said(workspace, deployment.endpoint.name)])) from failed
+    publish_markdown("smoke-score", f"A conversation with {deployment.endpoint.name}", _conversation(answers))
+    return SmokeResult(answers=answers, slowest_seconds=max(answer.seconds for answer in answers))
+
+
+def _answers(
+    deployment: Deployment, key: str, conversations: list[list[dict[str, Any]]], choice: SmokeScoring
+) -> list[Answer]:
     budget = choice.retry_budget_seconds
     answers = []
     for messages in conversations:
         asked, reference = question_and_reference(messages)
         body, seconds, spent = _ask(deployment, key, request_body(asked, choice), budget)
         budget -= spent
-        text = answer_text(body)
-        if not text.strip():
-            raise SmokeFailed(
-                f"Deployment {deployment.name} answered without text: {redact(json.dumps(body))[:SHOWN_BODY]}"
-            )
+        text = answer_text(body, asked).strip()
+        if not text:
+            raise SmokeFailed(f"Deployment {deployment.name} answered without text: {_shown(body, key)}")
         if choice.max_latency_seconds is not None and seconds > choice.max_latency_seconds:
             raise SmokeFailed(f"Deployment {deployment.name} took {seconds:.1f} s to answer; scoring.max_latency_seconds is "
                               f"{choice.max_latency_seconds:g}.")  # fmt: skip
         answers.append(Answer(question=asked[-1]["content"], answer=text, reference=reference, seconds=seconds))
         run_logger().info("Answered in %.1f s: %s", seconds, text[:200])
-    publish_markdown("smoke-score", f"A conversation with {deployment.endpoint.name}", _conversation(answers))
-    return SmokeResult(answers=answers, slowest_seconds=max(answer.seconds for answer in answers))
+    return answers
 
 
 def sample_conversations(path: Path, rows: int, seed: int) -> list[list[dict[str, Any]]]:
@@ -148,24 +161,6 @@ def request_body(messages: list[dict[str, Any]], choice: SmokeScoring) -> dict[s
     return {"input_data": {"input_string": [messages], "parameters": parameters}, "params": {}}
 
 
-def answer_text(body: Any) -> str:
-    """The text in an answer, in any of the shapes that Azure's chat models send: a string, `{"output": ...}`, OpenAI's
-    `choices`, a message, `{"0": ...}`, or a list of these. Empty if there is none."""
-    match body:
-        case str():
-            return body
-        case [first, *_]:
-            return answer_text(first)
-        case {"output": output}:
-            return answer_text(output)
-        case {"choices": [{"message": {"content": str(text)}}, *_]}:
-            return text
-        case {"content": str(text)} | {"generated_text": str(text)} | {"0": str(text)}:
-            return text
-        case _:
-            return ""
-
-
 def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) -> tuple[Any, float, float]:
     """The answer's JSON, the seconds it took, and the seconds spent before it on statuses that pass."""
     from azure.core import PipelineClient
@@ -192,10 +187,10 @@ def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) 
                 fault = read(error)
                 status = fault.status if fault else None
                 if fault is None or (status is not None and status not in RETRIED_STATUSES):
-                    raise _failed(deployment, error, status) from error
+                    raise _failed(deployment, error, status, key) from error
                 wait = policy.wait(attempt, fault.retry_after)
                 if time.monotonic() - began + wait > min(budget, MOST_RETRY_AFTER * 12):
-                    raise _failed(deployment, error, status) from error
+                    raise _failed(deployment, error, status, key) from error
                 run_logger().warning(
                     "The deployment is not ready to answer (%s); asking again in %.0f s.", status or "no answer", wait
                 )
@@ -209,15 +204,23 @@ def _json(response: Any) -> Any:
         return response.text()
 
 
-def _failed(deployment: Deployment, error: Exception, status: int | None) -> SmokeFailed:
+def _shown(body: Any, key: str) -> str:
+    """`body` on one line, without secrets, at most `SHOWN_BODY` characters of it."""
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    return redact(" ".join(text.split()).replace(key, "********"))[:SHOWN_BODY]
+
+
+def _failed(deployment: Deployment, error: Exception, status: int | None, key: str) -> SmokeFailed:
     response = getattr(error, "response", None)
     try:
         body = response.text() if response is not None else str(error)
     except Exception:
         body = str(error)
+    own = getattr(response, "headers", {}).get(MODEL_STATUS)
+    its_own = f"; the model's container itself answered {own}" if own else ""
     return SmokeFailed(
-        f"Deployment {deployment.name} of {deployment.endpoint.name} does not score (HTTP {status or 'no answer'}): "
-        f"{redact(body)[:SHOWN_BODY]}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
+        f"Deployment {deployment.name} of {deployment.endpoint.name} does not score (HTTP {status or 'no answer'}{its_own}): "
+        f"{_shown(body, key).rstrip('.')}. See https://aka.ms/oe-tsg for the status; the endpoint is being deleted."
     )
 
 

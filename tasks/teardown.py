@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -18,7 +19,7 @@ from blocks import AzureMLWorkspace
 from tasks.errors import AzureFailure, Fault, Kind, lists_as_missing
 from tasks.form import Group, at
 from tasks.jobs import CANCELLING, ENDED, attempts, find_job
-from tasks.naming import RunNames, run_id_of
+from tasks.naming import RunNames, run_id_in, run_id_of
 from tasks.pace import Pace
 from tasks.stage import retried, run_logger, stage
 from tasks.states import word
@@ -56,6 +57,15 @@ class TeardownPolicy(Group):
         return {}
 
 
+class StillThere(Exception):
+    """Azure did not let go of something. The message names each thing with its reason."""
+
+    def __init__(self, left: Mapping[str, Exception], endpoints: Sequence[str]) -> None:
+        self.endpoints = list(endpoints)
+        """Names of those that may go on costing."""
+        super().__init__("; ".join(f"{what} is still there: {error}" for what, error in left.items()))
+
+
 class Released(BaseModel):
     """What was there to release, and is no more."""
 
@@ -69,52 +79,75 @@ class Released(BaseModel):
 
 
 @stage
-def teardown(workspace: AzureMLWorkspace, names: RunNames, policy: TeardownPolicy) -> Released:
-    """After success: releases by `policy`."""
+def teardown(
+    workspace: AzureMLWorkspace, names: RunNames, policy: TeardownPolicy, endpoint: str | None = None
+) -> Released:
+    """After success: releases by `policy`. `endpoint`: the one that the run has made."""
     if policy.policy != "always":
         run_logger().info("The endpoint keeps serving (teardown policy %s).", policy.policy)
         return Released()
-    released = release(workspace, names.run_id, names.job_key)
+    released = release(workspace, names.run_id, names.job_key, made=endpoint)
     run_logger().info("Released: %s.", released)
     return released
 
 
-def release(workspace: AzureMLWorkspace, run_id: UUID, job_key: str | None = None, log: Log | None = None) -> Released:
+def release(
+    workspace: AzureMLWorkspace,
+    run_id: UUID,
+    job_key: str | None = None,
+    *,
+    made: str | None = None,
+    chosen: str | None = None,
+    log: Log | None = None,
+) -> Released:
     """Cancels the run's unfinished job and deletes the run's endpoints; returns when they are gone.
 
-    The run is known by its id alone: names derive from it, and endpoints carry it as a tag. Both halves are tried even if
-    one fails.
+    The run is known by its id alone: names derive from it, and endpoints carry it as a tag. All of it is tried even if some
+    fails.
+
+    Args:
+        made: an endpoint of which the caller knows that the run has made it, whatever its tags say by now.
+        chosen: the name that the run was told to use. Its endpoint is the run's if its description or its deployment says so.
 
     Raises:
-        AzureFailure: Azure did not let go of something; the sentence names it.
+        StillThere: Azure did not let go of something.
     """
     names = RunNames(run_id, job_key)
     log = log or run_logger()
-    released, failures = Released(), []
+    released = Released()
+    left: dict[str, Exception] = {}
     try:
-        released.cancelled_jobs = _cancel_jobs(workspace, names, log)
+        for name in _running_jobs(workspace, names):
+            try:
+                cancel_job(workspace, name, log)
+                released.cancelled_jobs.append(name)
+            except Exception as error:
+                left[f"job {name}"] = error
     except Exception as error:
-        failures.append(error)
+        left["the run's job, if it has one,"] = error
+    endpoints = []
     try:
-        released.deleted_endpoints = _delete_endpoints(workspace, names, log)
+        for name in _own_endpoints(workspace, names, made, chosen):
+            log.info("Deleting endpoint %s.", name)
+            try:
+                delete_endpoint(workspace, name)
+                released.deleted_endpoints.append(name)
+            except Exception as error:
+                left[f"endpoint {name}"] = error
+                endpoints.append(name)
     except Exception as error:
-        failures.append(error)
-    if failures:
-        raise failures[0]
+        left[f"endpoint {names.endpoint}, if it was made,"] = error
+    if left:
+        raise StillThere(left, endpoints)
     return released
-
-
-def _cancel_jobs(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    running = _running_jobs(workspace, names)
-    for name in running:
-        cancel_job(workspace, name, log)
-    return running
 
 
 @retried
 def _running_jobs(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
-    """The run's own: a job that another run has taken over is that one's."""
-    found = [job for job in attempts(workspace, names) if run_id_of(job.tags) == names.run_id]
+    """The run's own: a job that another run has taken over is that one's. One that is called after the run is its own without a
+    tag, too: somebody may have overwritten them."""
+    own = {names.run_id, None} if names.job_key is None else {names.run_id}
+    found = [job for job in attempts(workspace, names) if run_id_of(job.tags) in own]
     return [str(job.name) for job in found if word(job.status) not in ENDED]
 
 
@@ -138,22 +171,23 @@ def cancel_job(workspace: AzureMLWorkspace, name: str, log: Log) -> None:
         time.sleep(pace.pause())
 
 
-def _delete_endpoints(workspace: AzureMLWorkspace, names: RunNames, log: Log) -> list[str]:
-    mine = _own_endpoints(workspace, names)
-    for name in mine:
-        log.info("Deleting endpoint %s.", name)
-        delete_endpoint(workspace, name)
-    return mine
-
-
 @retried
-def _own_endpoints(workspace: AzureMLWorkspace, names: RunNames) -> list[str]:
-    """By name and by tag: a listing may lag, and a name may have been chosen."""
+def _own_endpoints(workspace: AzureMLWorkspace, names: RunNames, made: str | None, chosen: str | None) -> list[str]:
+    """By name and by tag: a listing may lag, and a name may have been chosen. Whoever updates an endpoint with tags of his own
+    takes ours away."""
     endpoints = workspace.client().online_endpoints
     mine = {str(endpoint.name) for endpoint in endpoints.list() if run_id_of(endpoint.tags) == names.run_id}
-    if names.endpoint not in mine and _still_there(workspace, names.endpoint):
-        mine.add(names.endpoint)
+    for name in {names.endpoint, made, chosen} - mine - {None}:
+        found = _still_there(workspace, str(name))
+        if found and (name in (names.endpoint, made) or _says_who_made_it(workspace, found, names.run_id)):
+            mine.add(str(name))
     return sorted(mine)
+
+
+def _says_who_made_it(workspace: AzureMLWorkspace, endpoint: OnlineEndpoint, run_id: UUID) -> bool:
+    """Whether an endpoint's description, or what is deployed there, is of that run."""
+    deployments = workspace.client().online_deployments.list(endpoint_name=str(endpoint.name))
+    return run_id_in(endpoint.description) == run_id or any(run_id_of(its.tags) == run_id for its in deployments)
 
 
 @retried

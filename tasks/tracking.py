@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -20,8 +19,12 @@ if TYPE_CHECKING:
     from azure.core import PipelineClient
 
 READ_SECONDS = 60
-LARGEST_PAGE = 25_000
-"""The most values of a metric that MLflow returns at once (MLflow REST API, metrics/get-history)."""
+LARGEST_PAGE = 500
+"""Values of a metric in one page: Azure refuses pages of a thousand, though MLflow knows larger ones
+(https://github.com/mlflow/mlflow/issues/10694)."""
+INFINITY = 1.797e308
+"""From here on a number is what MLflow's SQL stores keep for an infinity, the largest that there is
+(https://github.com/mlflow/mlflow/pull/1573)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class TrackedRun:
     @property
     def ended(self) -> bool:
         return self.status in ("FINISHED", "FAILED", "KILLED")
+
+
+@dataclass(frozen=True, order=True)
+class Measured:
+    """A value of a metric. A step may have several, as what goes on from a checkpoint logs some steps again."""
+
+    step: int
+    timestamp: int
+    """When it was logged, in milliseconds since the epoch."""
+    value: float
 
 
 @dataclass(frozen=True)
@@ -71,19 +84,36 @@ class Tracking:
             steps={metric["key"]: int(metric.get("step") or 0) for metric in metrics},
         )
 
-    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
-        """All values of `metric` as (step, value), by step; empty if there are none."""
-        points: list[tuple[int, float]] = []
+    def history(self, run_id: str, metric: str) -> list[Measured]:
+        """All values of `metric`; empty if there are none."""
+        points: list[Measured] = []
         token = None
         while True:
             more: dict[str, Any] = {"page_token": token} if token else {}
             page = self._mlflow(
                 "metrics/get-history", run_id=run_id, metric_key=metric, max_results=LARGEST_PAGE, **more
             )
-            points += [(int(point.get("step") or 0), _value(point)) for point in page.get("metrics", [])]
+            points += [
+                Measured(int(point.get("step") or 0), int(point.get("timestamp") or 0), _value(point))
+                for point in page.get("metrics", [])
+            ]
             token = page.get("next_page_token")
             if not token:
-                return sorted(points, key=lambda point: point[0])
+                return points
+
+    def children(self, run_id: str) -> list[tuple[str, str, str]]:
+        """Id, name and state of the runs directly below, from the run history."""
+        found: list[tuple[str, str, str]] = []
+        path = f"/history/v1.0{self._scope}/runs/{run_id}/children"
+        while path:
+            page = self._get(path)
+            found += [
+                (str(run["runId"]), str(run.get("displayName") or run["runId"]), str(run.get("status") or ""))
+                for run in page.get("value", [])
+                if run.get("runId")
+            ]
+            path = str(page.get("nextLink") or "").removeprefix(self._host)
+        return found
 
     def details(self, run_id: str) -> RunDetails:
         """The run's own error and where its logs are; one request."""
@@ -136,10 +166,12 @@ def _seconds(started: str | None, ended: str | None) -> float | None:
 
 
 def _value(metric: dict[str, Any]) -> float:
-    """MLflow's JSON writes numbers, and NaN and infinities as strings; its SQL stores keep an infinity as the largest number
-    (https://github.com/mlflow/mlflow/issues/22826)."""
-    value = float(metric.get("value", "nan"))
-    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
+    """MLflow's JSON writes numbers, and NaN and infinities as strings. What is no number at all is NaN."""
+    try:
+        value = float(metric.get("value", math.nan))
+    except (TypeError, ValueError):
+        return math.nan
+    return math.copysign(math.inf, value) if abs(value) >= INFINITY else value
 
 
 def _error_text(error: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ answer for a while, or a token expiring, does not end the wait. Reads only.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,20 +15,23 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
+from tasks.compute import cluster_doing
 from tasks.credentials import WhereAndWho
 from tasks.errors import AzureFailure, Fault, Kind, read
-from tasks.failures import explain
+from tasks.failures import explain, step_failure
 from tasks.forecast import Forecast
 from tasks.jobs import COMPLETED, ENDED, JobStuck
+from tasks.kinds import MAY_PASS
 from tasks.pace import Pace
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.stage import run_logger, stage
 from tasks.tracking import Tracking
-from tasks.watch import JobWatch, Step
+from tasks.watch import JobWatch, MachineTime, Step
 
 OWN_STATE_EVERY_SECONDS = 60
-TOLERATED = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH, Kind.NOT_FOUND})
-"""What may pass: even a refusal (a token expiring, roles being moved) or a job not visible yet."""
+TOLERATED = MAY_PASS | {Kind.NOT_FOUND, Kind.NETWORK}
+"""What may pass while a job works on: even a refusal (a token expiring, roles being moved, a tunnel that is down) or a job not
+visible yet."""
 
 
 class RunCancelled(Exception):
@@ -51,19 +55,32 @@ class FinishedJob(BaseModel):
 
 @stage
 def wait_for_pipeline(
-    workspace: AzureMLWorkspace, where: WhereAndWho, job: SubmittedJob, choice: PipelineChoice
+    workspace: AzureMLWorkspace,
+    where: WhereAndWho,
+    job: SubmittedJob,
+    choice: PipelineChoice,
+    cluster: str | None = None,
+    machines: MachineTime | None = None,
+    in_vain: Callable[[], Exception | None] = lambda: None,
 ) -> FinishedJob:
     """Watches `job` to its end; mirrors its state, steps and training metrics into the run's log and progress.
+
+    Args:
+        cluster: where it works, to tell what that was doing when the job got stuck.
+        machines: is kept up to date with how long nodes have worked.
+        in_vain: why it need not go on: the error of what is made beside it. It is raised then.
 
     Raises:
         JobPreempted: the job lost its nodes.
         JobStuck: nothing new for `choice.stuck_after_minutes`, or no end by `choice.deadline_hours`.
-        JobFailed: any other bad end, with the failing step's error and last log lines.
+        JobFailed: any other bad end, with the failing step's error and last log lines; also of a step within a job that says
+            Completed.
         AzureFailure: Azure could not be asked for longer than `choice.tolerate_errors_minutes`.
     """
     tracking = Tracking(workspace, where.tracking_uri)
     watch, pace, outage = JobWatch(workspace, tracking, job.name), Pace(), _Outage(choice.tolerate_errors_minutes * 60)
     began = last_change = own_state_read = time.monotonic()
+    why = ""
     while not watch.ended:
         try:
             requests, changed = watch.look(steady=pace.steady)
@@ -76,10 +93,18 @@ def wait_for_pipeline(
             pace.changed()
         if changed or watch.progressed:
             last_change = now
+        if machines is not None:
+            machines.note(job.name, watch.machine_seconds)
+        if not watch.ended and (refused := in_vain()):
+            raise refused
         if now - last_change > choice.stuck_after_minutes * 60:
-            raise JobStuck(_stuck_sentence(job, watch, f"has shown nothing new for {(now - last_change) / 60:.0f} min"))
-        if now - began > choice.deadline_hours * 3600:
-            raise JobStuck(_stuck_sentence(job, watch, f"has not ended in {(now - began) / 3600:.1f} h"))
+            why = f"has shown nothing new for {(now - last_change) / 60:.0f} min"
+        elif now - began > choice.deadline_hours * 3600:
+            why = f"has not ended in {(now - began) / 3600:.1f} h"
+        if why:
+            # Before it is cancelled: then the nodes go.
+            doing = cluster_doing(workspace, cluster) if cluster else ""
+            raise JobStuck(_stuck_sentence(job, watch, why, doing))
         if now - own_state_read > OWN_STATE_EVERY_SECONDS:
             own_state_read = now
             _stop_if_cancelled()
@@ -87,6 +112,8 @@ def wait_for_pipeline(
             time.sleep(pace.pause(requests))
     if watch.status != COMPLETED:
         raise explain(tracking, job.name, watch.status, watch.leaves, job.studio_url)
+    if watch.fallen:
+        raise step_failure(tracking, job.name, watch.fallen[0], job.studio_url)
     seconds = time.monotonic() - began
     run_logger().info("Job %s completed.", job.name)
     return FinishedJob(
@@ -101,10 +128,10 @@ def wait_for_pipeline(
     )
 
 
-def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str) -> str:
+def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str, doing: str) -> str:
     running = ", ".join(step.name for step in watch.leaves if step.status not in ENDED) or "no step"
     return (
-        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. It is being cancelled. See "
+        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. {doing}It is being cancelled. See "
         f"{job.studio_url}, and raise pipeline.stuck_after_minutes or pipeline.deadline_hours if this is how long it takes."
     )
 

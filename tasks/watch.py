@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -22,6 +23,8 @@ METRICS_EVERY_STEADY_LOOKS = 2
 SHOWN_METRICS = ("loss", "eval_loss", "epoch")
 TRAINED = "train_runtime"
 """The Trainer's last metric: the end is near, since only the model has to be saved and converted."""
+WORKING = frozenset({"Running", "Finalizing", "CancelRequested", "NotResponding"})
+"""In these a step has its nodes; before, they are waited for, which costs nothing."""
 STATES = {"FINISHED": COMPLETED, "FAILED": "Failed", "KILLED": "Canceled"}
 """Ends as MLflow names them."""
 
@@ -34,6 +37,21 @@ class Step(BaseModel):
     status: str
     seconds: float | None = None
     """How long it ran; None until the job has ended, and where Azure does not say."""
+
+
+class MachineTime:
+    """How long nodes have worked on a run's steps, in seconds, over all the jobs that it submitted."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, float] = {}
+
+    def note(self, job: str, seconds: float) -> None:
+        """What is known of `job` by now."""
+        self._of[job] = seconds
+
+    @property
+    def seconds(self) -> float:
+        return sum(self._of.values())
 
 
 @dataclass
@@ -53,6 +71,9 @@ class JobWatch:
     _steps: dict[str, Step] = field(default_factory=dict)
     _parents: set[str] = field(default_factory=set)
     _childless: set[str] = field(default_factory=set)
+    _began: dict[str, float] = field(default_factory=dict)
+    _ended: dict[str, float] = field(default_factory=dict)
+    """By step, when it was first seen to work and to have ended."""
     _turn: int = 0
     _shown_step: int = -1
     _progress: Progress = field(default_factory=lambda: Progress("pipeline-steps"))
@@ -62,9 +83,24 @@ class JobWatch:
         return self.status in ENDED
 
     @property
+    def fallen(self) -> list[Step]:
+        """The steps that ended badly, those that do the work first. A job may say Completed all the same."""
+        return [step for step in (*self.leaves, *self._steps.values()) if step.status in ("Failed", "Canceled")]
+
+    @property
     def leaves(self) -> list[Step]:
         """The steps that do the work, without the sub-pipelines that hold them."""
         return [step for step in self._steps.values() if step.run_id not in self._parents]
+
+    @property
+    def machine_seconds(self) -> float:
+        """How long nodes have worked on the steps: by Azure's own times where they are known, else as it was seen."""
+        return sum(self._watched(step) if step.seconds is None else step.seconds for step in self.leaves)
+
+    def _watched(self, step: Step) -> float:
+        if step.run_id not in self._began:
+            return 0.0
+        return self._ended.get(step.run_id, time.monotonic()) - self._began[step.run_id]
 
     def look(self, *, steady: bool) -> tuple[int, bool]:
         """Returns how many requests it took, and whether a state changed or the training is over. `steady`: nothing has happened
@@ -79,21 +115,17 @@ class JobWatch:
             trained = TRAINED in self.metrics
             if self._look_at_metrics():
                 return 1, TRAINED in self.metrics and not trained
-        requests, changed = 1 + metrics_due, self._look_at_state()
+        requests, status = 1 + metrics_due, self._read_state()
+        changed = status != self.status
         if changed:
+            # Before the state counts: an end whose steps could not be read is looked at once more.
             more, _ = self._look_at_steps()
             requests += more
+            self.status = status
+            run_logger().info("Job %s: %s", self.job, status)
         if self.ended:
             requests += self._show_durations()
         return requests, changed
-
-    def _look_at_state(self) -> bool:
-        status = self._read_state()
-        if status == self.status:
-            return False
-        self.status = status
-        run_logger().info("Job %s: %s", self.job, status)
-        return True
 
     def _read_state(self) -> str:
         try:
@@ -127,18 +159,17 @@ class JobWatch:
         run_logger().info("Training at step %d: %s", step, shown)
 
     def _look_at_steps(self) -> tuple[int, bool]:
-        try:
-            found, requests = self._below(self.job)
-        except Exception as error:
-            if not _is_unreadable(error):
-                raise
-            found, requests = [], 1
+        found, requests = self._below(self.job)
         changed = False
         for step in found:
             known = self._steps.get(step.run_id)
             if known is None or known.status != step.status:
                 changed = True
                 self._steps[step.run_id] = step
+                if step.status in WORKING:
+                    self._began.setdefault(step.run_id, time.monotonic())
+                elif step.status in ENDED:
+                    self._ended[step.run_id] = time.monotonic()
                 run_logger().info("Step %s: %s", step.name, step.status)
         if changed:
             self._show_progress()
@@ -148,11 +179,8 @@ class JobWatch:
         """All runs below `parent`, and how many requests it took. What has ended without children is not asked again."""
         found: list[Step] = []
         requests = 2
-        for child in self.workspace.client().jobs.list(parent_job_name=parent):
-            if child is None or child.name in (None, parent):
-                continue
+        for step in self._children(parent):
             self._parents.add(parent)
-            step = Step(run_id=str(child.name), name=str(child.display_name or child.name), status=word(child.status))
             found.append(step)
             if step.run_id not in self._childless:
                 below, more = self._below(step.run_id)
@@ -161,6 +189,20 @@ class JobWatch:
                 if not below and step.status in ENDED:
                     self._childless.add(step.run_id)
         return found, requests
+
+    def _children(self, parent: str) -> list[Step]:
+        """The runs directly below. Where the SDK cannot read one, all as the run history has them: none may be missed."""
+        try:
+            jobs = list(self.workspace.client().jobs.list(parent_job_name=parent))
+        except Exception as error:
+            if not _is_unreadable(error):
+                raise
+            jobs = [None]
+        if None in jobs:
+            children = self.tracking.children(parent)
+        else:
+            children = [(str(job.name), str(job.display_name or job.name), word(job.status)) for job in jobs if job]
+        return [Step(run_id=id, name=name, status=status) for id, name, status in children if id != parent]
 
     def _show_progress(self) -> None:
         done = [step for step in self.leaves if step.status in ENDED]

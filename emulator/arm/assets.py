@@ -16,14 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from emulator import errors
 from emulator.installation import PROVIDER, Installation
+from emulator.names import NAMES, VERSIONS
 from emulator.store import Document, Store
 
 TYPE = "asset"
 ARCHIVED_NAME = "archived-asset"  # a name that was archived whole
-# https://github.com/Azure/azure-rest-api-specs, machinelearningservices, 2024-04-01: the parameter `name` of every kind of asset.
-NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,254}\Z")
-LARGEST_VERSION = 2**31 - 1  # of a model, whose versions are numbers: Azure/azureml-examples 2725
-VERSION = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
 
 URI = r"\A[^\x00-\x1f\x7f]{1,4096}\z"
 
@@ -122,14 +119,11 @@ class Assets:
         """Creates the version, or updates what may be updated; returns it and whether it is new.
 
         Raises:
-            AzureError: a bad name, or other content under a version that exists.
+            AzureError: a bad name or version, or other content under a version that exists.
         """
-        if not NAME.match(name) or not VERSION.match(version):
-            raise errors.request_invalid(
-                f"Asset name or version is invalid: {name[:64]}:{version[:64]}. A name has letters, digits, dashes and underscores."
-            )
-        if kind is AssetKind.MODELS and not (version.isdecimal() and 0 < int(version) <= LARGEST_VERSION):
-            raise errors.request_invalid(f"The version of a model must be a positive integer: {version[:64]}.")
+        for rule, given in ((NAMES[kind], name), (VERSIONS[kind], version)):
+            if not rule.takes(given):
+                raise errors.request_invalid(rule.refusal(given))
         found = self.find(kind, name, version)
         properties = self._complete(kind, body.properties)
         if found is not None:

@@ -12,7 +12,7 @@ def render(installation: Installation, document: Document, nodes: int, busy: int
     cluster = {
         **_cluster(document),
         "currentNodeCount": nodes,
-        "targetNodeCount": nodes,
+        "targetNodeCount": max(nodes, 1) if resizing else nodes,
         "nodeStateCounts": {
             "preparingNodeCount": 0,
             "runningNodeCount": busy,

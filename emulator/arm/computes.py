@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
@@ -21,12 +20,12 @@ from emulator.faults.book import is_in_force, rule_under
 from emulator.faults.rules import Resizing
 from emulator.http import read_model, reply
 from emulator.installation import Installation
+from emulator.names import NAMES
 from emulator.operations import Kind, Operations
 from emulator.routing import WORKSPACE
 from emulator.store import Document, Store
 
 TYPE = "compute"
-NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9-]{1,31}\Z")
 SERVERLESS = "serverless"
 SERVERLESS_NODES = 2
 
@@ -86,10 +85,8 @@ class Computes:
         Raises:
             AzureError: an unknown size, a name that breaks the rules, or no quota for its smallest size.
         """
-        if not NAME.match(name):
-            raise errors.bad_request(
-                f"Compute name {name[:64]} is invalid. It can include letters, digits and dashes, 2 to 32 characters."
-            )
+        if not NAMES["computes"].takes(name):
+            raise errors.bad_request(NAMES["computes"].refusal(name))
         cluster = body.properties.cluster
         sku = self._quota.require_size(cluster.size)
         if cluster.scale.minimum > cluster.scale.maximum:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +17,11 @@ from emulator.blob import sas
 from emulator.blob.containers import Containers
 from emulator.http import read_model, reply
 from emulator.installation import PROVIDER, Installation
+from emulator.names import NAMES
 from emulator.routing import WORKSPACE
 from emulator.store import Document, Store
 
 TYPE = "datastore"
-NAME = re.compile(r"[a-z0-9_]{1,255}", re.IGNORECASE)
 DEFAULT = "workspaceblobstore"
 LONGEST_HOURS = 24 * 7  # of a listSecrets signature
 SUFFIX = "core.windows.net"
@@ -91,10 +90,8 @@ class Datastores:
         Raises:
             AzureError: 400, a bad name, another account or no such container; 409, the name is one of the workspace's own.
         """
-        if not NAME.fullmatch(name):
-            raise errors.request_invalid(
-                f"Datastore name {name[:64]} is invalid: letters, digits and underscores only."
-            )
+        if not NAMES["datastores"].takes(name):
+            raise errors.request_invalid(NAMES["datastores"].refusal(name))
         if properties.account.lower() != self._installation.storage_account:
             raise errors.bad_request(
                 f"Storage account {properties.account[:64]} is not reachable; only the workspace's own is."

@@ -13,10 +13,11 @@ from emulator import errors
 from emulator.arm import skus
 from emulator.arm.deployment_body import DeploymentBody, LogsBody, Sku
 from emulator.arm.deployment_document import render
-from emulator.arm.endpoints import BUSY, DEPLOYMENT, NAME, WORKING, Endpoints, put_headers
+from emulator.arm.endpoints import BUSY, DEPLOYMENT, WORKING, Endpoints, put_headers
 from emulator.arm.quota import DEDICATED
 from emulator.arm.serving import Serving
 from emulator.installation import PROVIDER, Installation
+from emulator.names import NAMES
 from emulator.operations import Kind, Operations
 from emulator.scoring.artifacts import Artifacts
 from emulator.scoring.fleet import Fleet
@@ -80,8 +81,8 @@ class Deployments:
             AzureError: 404, no such endpoint or model; 400, a bad name or no quota; 409, an operation is running.
         """
         owner = self._endpoints.require(endpoint)
-        if not NAME.fullmatch(name):
-            raise errors.deployment_name(name)
+        if not NAMES["deployments"].takes(name):
+            raise errors.inferencing_failed("Name", NAMES["deployments"].refusal(name))
         if owner["state"] in ("Creating", "Deleting"):
             self._endpoints.require_idle(owner)
         found, sent, sku = self.find(endpoint, name), body.properties, body.sku or Sku()

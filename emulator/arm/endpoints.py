@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from emulator.arm.endpoint_document import endpoint_id, render, render_put
 from emulator.faults.book import under
 from emulator.faults.rules import QuotaExhausted
 from emulator.installation import PROVIDER, Installation
+from emulator.names import NAMES
 from emulator.operations import Kind, Operations
 from emulator.scoring import keys
 from emulator.scoring.fleet import Fleet
@@ -23,7 +23,6 @@ from emulator.store import Document, Store
 
 TYPE = "endpoint"
 DEPLOYMENT = "deployment"
-NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]")
 LIMIT = 100  # endpoints of a subscription in a region, Azure's default
 MIRROR_LIMIT = 50  # percent of the traffic that can be mirrored
 WORKING = ("Creating", "Updating")
@@ -80,8 +79,8 @@ class Endpoints:
         Raises:
             AzureError: 400, a bad name, traffic that does not add up or too many endpoints; 409, an operation is running.
         """
-        if not NAME.fullmatch(name):
-            raise errors.endpoint_name(name)
+        if not NAMES["onlineEndpoints"].takes(name):
+            raise errors.inferencing_failed("Name", NAMES["onlineEndpoints"].refusal(name))
         found, sent, now = self._store.get(TYPE, name), body.properties, datetime.now(UTC).isoformat()
         shares = self._traffic(name, sent.traffic, most=100)
         if sum(shares.values()) not in (0, 100):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,12 +19,11 @@ from emulator.engine.runs import Run
 from emulator.http import read_model, reply
 from emulator.identity.tokens import AZURE_ML, TokenRefused, Tokens
 from emulator.installation import Installation
+from emulator.names import NAMES
 from emulator.operations import Kind, Operations
 from emulator.routing import WORKSPACE
 from emulator.store import Document
 
-NAME = re.compile(r"\A[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}\Z")
-EXPERIMENT = re.compile(r"\A[a-zA-Z0-9][a-zA-Z0-9_-]{0,255}\Z")
 # What a job consists of; the rest of its properties can be updated.
 CONTENT = ("jobType", "jobs", "command", "codeId")
 
@@ -75,15 +73,11 @@ class Jobs:
         Raises:
             AzureError: the job can't run as it is, or another job has this name.
         """
-        if not NAME.match(name):
-            raise errors.request_invalid(
-                f"Job name '{name[:64]}' is invalid: letters, digits, '-' and '_', at most 255, starting with a letter or digit."
-            )
-        if body.properties.experimentName is not None and not EXPERIMENT.match(body.properties.experimentName):
-            raise errors.request_invalid(
-                "Experiment name must be 1-256 characters, start with a letter or a number, and can only contain letters, numbers, "
-                "underscores, and dashes."
-            )
+        if not NAMES["jobs"].takes(name):
+            raise errors.request_invalid(NAMES["jobs"].refusal(name))
+        experiment, rule = body.properties.experimentName, NAMES["experiments"]
+        if experiment is not None and not rule.takes(experiment):
+            raise errors.request_invalid(f"{rule.noun} must {rule.words}.")  # the service's very words
         sent = body.properties.model_dump(exclude_unset=True)
         _require_text(sent)
         run = self._engine.runs.find(name)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from emulator import errors
 from emulator.installation import Installation
+from emulator.names import NAMES
 
-# Azure's own rules: 3 to 63 of lower-case letters, digits and single hyphens; a blob's name has at most 1,024 characters.
-CONTAINER_NAME = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
-NAME_LIMIT = 1024
+NAME_LIMIT = 1024  # characters of a blob's name, as Azure has it
 # A backslash is another's separator; control characters, lone surrogates and non-characters have no place in XML.
 UNFIT = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 SEGMENT_LIMIT = 255  # bytes; what one file name may have on disk
@@ -34,8 +33,8 @@ class Containers:
         Raises:
             AzureError: 400, no container can have this name; 404, there is none of it.
         """
-        if not CONTAINER_NAME.fullmatch(container) or len(container) > 63:
-            raise errors.invalid_uri("Container names have 3 to 63 lower-case letters, digits and hyphens.")
+        if not NAMES["containers"].takes(container):
+            raise errors.invalid_uri(NAMES["containers"].refusal(container))
         folder = self.root / container
         if not folder.is_dir():
             raise errors.container_not_found()
@@ -43,8 +42,8 @@ class Containers:
 
     def create(self, container: str) -> bool:
         """Makes a container; False when it exists."""
-        if not CONTAINER_NAME.fullmatch(container) or len(container) > 63:
-            raise errors.invalid_uri("Container names have 3 to 63 lower-case letters, digits and hyphens.")
+        if not NAMES["containers"].takes(container):
+            raise errors.invalid_uri(NAMES["containers"].refusal(container))
         try:
             (self.root / container).mkdir()
         except FileExistsError:

@@ -15,7 +15,7 @@ from emulator.arm.asset_routes import page
 from emulator.arm.gate import authenticate, authorize
 from emulator.blob.sas import blob_url
 from emulator.engine.engine import Engine
-from emulator.engine.places import ARTIFACTS, artifacts
+from emulator.engine.places import ARTIFACTS, artifacts, data_container
 from emulator.engine.runs import Run, RunKind
 from emulator.http import read_model, reply
 from emulator.identity.tokens import ARM, AZURE_ML, Tokens
@@ -105,7 +105,7 @@ class History:
             "endTimeUtc": run.ended,
             "displayName": run.display_name,
             "name": run.display_name,
-            "dataContainerId": f"dcid.{run.id}",
+            "dataContainerId": data_container(run.id),
             "description": run.description,
             "hidden": run.hidden,
             "runType": RUN_TYPES[run.kind],

@@ -13,7 +13,7 @@ from emulator.arm.gate import authenticate, authorize
 from emulator.blob.sas import blob_url
 from emulator.dataplane.history import HISTORY, History
 from emulator.dataplane.mlflow import Tracking
-from emulator.engine.places import ARTIFACTS, artifacts
+from emulator.engine.places import ARTIFACTS, artifacts, data_container
 from emulator.http import read_model, reply
 from emulator.identity.tokens import ARM, AZURE_ML, Tokens
 from emulator.installation import Installation
@@ -75,7 +75,7 @@ class Artifacts:
         }
 
     def _artifact(self, run: str, path: str) -> Document:
-        container = f"dcid.{run}"
+        container = data_container(run)
         return {
             "artifactId": f"ExperimentRun/{container}/{path}",
             "origin": "ExperimentRun",
@@ -88,7 +88,7 @@ class Artifacts:
         return {
             "contentUri": address,
             "origin": "ExperimentRun",
-            "container": f"dcid.{run}",
+            "container": data_container(run),
             "path": path,
             "tags": {},
         }

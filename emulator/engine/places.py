@@ -6,10 +6,11 @@ import contextlib
 import errno
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 from emulator.arm.uris import DEFAULT_DATASTORE, Uris, split
-from emulator.blob.containers import Containers
+from emulator.blob.containers import SEGMENT_LIMIT, Containers
 from emulator.engine.definitions import FILE_TYPES, OutputPort
 from emulator.engine.failure import user_error
 from emulator.engine.runs import Run
@@ -132,7 +133,14 @@ class Places:
 
 def artifacts(run_id: str) -> str:
     """Where a run's logs and artifacts are: a blob path in the artifact container."""
-    return f"ExperimentRun/dcid.{run_id}"
+    return f"ExperimentRun/{data_container(run_id)}"
+
+
+def data_container(run_id: str) -> str:
+    """What Azure calls the place of a run's logs and artifacts. A job's name may be as long as a file's on disk, and this is
+    longer: then a hash stands for the name."""
+    name = f"dcid.{run_id}"
+    return name if len(name) <= SEGMENT_LIMIT else f"dcid.{sha256(run_id.encode()).hexdigest()}"
 
 
 def share(source: Path, target: Path) -> None:

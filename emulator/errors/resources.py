@@ -102,22 +102,6 @@ def inferencing_failed(field: str, sentence: str) -> AzureError:
     return bad_request("The request is invalid.", detail=("InferencingClientCallFailed", message))
 
 
-def endpoint_name(name: str) -> AzureError:
-    return inferencing_failed(
-        "Name",
-        f"Endpoint name '{name[:64]}' is invalid: it must be 3 to 32 characters long, start with a letter, end with a "
-        "letter or a digit, and hold only letters, digits and '-'.",
-    )
-
-
-def deployment_name(name: str) -> AzureError:
-    return inferencing_failed(
-        "Name",
-        f"Deployment name '{name[:64]}' is invalid: it must be 3 to 32 characters long, start with a letter, end with a "
-        "letter or a digit, and hold only letters, digits and '-'.",
-    )
-
-
 def traffic(reason: str) -> AzureError:
     return inferencing_failed("Traffic", reason)
 

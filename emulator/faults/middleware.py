@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator import errors
 from emulator.arm.gate import action
 from emulator.faults.book import Faults
-from emulator.faults.rules import Delay, ResetAfter, ResetBefore, Status
+from emulator.faults.rules import Delay, Page, ResetAfter, ResetBefore, Status
 from emulator.http import comp_of
 
 Reset = Callable[[int], None]
@@ -31,8 +32,10 @@ class FaultyApp:
         effect = self._faults.meet(method, self._host, path, action(method, path), comp_of(scope))
         match effect:
             case Status():
-                headers = {} if effect.retry_after is None else {"Retry-After": f"{effect.retry_after:g}"}
-                raise errors.gateway(effect.status, effect.code, effect.message, headers)
+                after = {} if effect.retry_after is None else {"Retry-After": f"{effect.retry_after:g}"}
+                raise errors.gateway(effect.status, effect.code, effect.message, after | effect.headers)
+            case Page():
+                await HTMLResponse(effect.html, effect.status)(scope, receive, send)
             case Delay():
                 await asyncio.sleep(effect.seconds)
                 await self._app(scope, receive, send)

@@ -37,6 +37,15 @@ class Status(_Strict):
     code: str = "InjectedFault"
     message: str = "The emulator was asked to fail this call."
     retry_after: float | None = Field(None, ge=0, le=3600, description="seconds")
+    headers: dict[str, str] = Field({}, description="of the answer")
+
+
+class Page(_Strict):
+    """The call is answered with a page of HTML and has no effect, as by a proxy on the way that has something to say."""
+
+    kind: Literal["page"]
+    status: int = Field(200, ge=200, le=599)
+    html: str = "<html><head><title>Service temporarily unavailable</title></head><body>Back shortly.</body></html>"
 
 
 class Delay(_Strict):
@@ -120,6 +129,7 @@ class Resizing(_Strict):
 
 Effect = Annotated[
     Status
+    | Page
     | Delay
     | ResetBefore
     | ResetAfter

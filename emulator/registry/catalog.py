@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emulator.installation import Installation
+from emulator.names import NAMES
 
 NAME = "azureml"
-MODEL_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 IMPORTED = "model.json"
 
 
@@ -94,10 +93,8 @@ class Catalog:
         Raises:
             ModelImportError: `source` is no such folder, or the name is not allowed.
         """
-        if not MODEL_NAME.match(name):
-            raise ModelImportError(
-                f"'{name[:64]}' is no model name: use letters, digits, dots, dashes and underscores."
-            )
+        if not NAMES["registries/models"].takes(name):
+            raise ModelImportError(NAMES["registries/models"].refusal(name))
         missing = [file for file in ("config.json", "tokenizer_config.json") if not (source / file).is_file()]
         if missing or not any(source.glob("*.safetensors")):
             wanted = ", ".join(missing) or "*.safetensors"

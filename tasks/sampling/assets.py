@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 VERSION_DIGITS = 20
-"""Of the SHA-256. Azure ML takes versions of up to 30 characters."""
+"""Of the SHA-256. Azure ML takes versions of up to 30 characters (Azure/azureml-assets 295)."""
 
-NAME_CHARACTERS = 200
-"""Azure ML takes names of up to 255 characters."""
+DATASET_CHARACTERS = 200
+"""Azure ML takes names of up to 255 characters; what the file is for follows the dataset."""
 
 
 def register_data_assets(client: MLClient, sampled: SampledDataset) -> dict[str, str]:
@@ -74,7 +74,7 @@ def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
 
 def _name(source: str, file: str) -> str:
     dataset = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.rstrip("/")).name.removeprefix("azureml:")).strip("-_")
-    return f"{dataset or 'dataset'}-{file}"[:NAME_CHARACTERS]
+    return f"{dataset[:DATASET_CHARACTERS] or 'dataset'}-{file}"
 
 
 def _told(sampled: SampledDataset, purpose: str) -> str:

@@ -166,16 +166,20 @@ def _paths(source: str, configs: object) -> Iterator[str]:
 def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datasets: Any) -> Layout:
     try:
         folder = _subset_folder(outline, subset) if not described else None
-        name = None if folder else _subset(tree, str(outline), subset, datasets)
-        builder = datasets.load_dataset_builder(
-            str(outline), name=name, data_dir=folder, cache_dir=str(outline.parent / "cache")
-        )
+        # What `load_dataset_builder` begins with. The builder itself would be made to stream, for which it imports SciPy.
+        found = datasets.load.dataset_module_factory(str(outline), data_dir=folder).builder_configs_parameters
+        configs = {config.name: config for config in found.builder_configs}
+        name = None if folder else _subset(tree, list(configs), found.default_config_name, subset)
+        config = configs[name or found.default_config_name or next(iter(configs))]
+        files = config.data_files or {}
+        if isinstance(files, datasets.data_files.DataFilesPatternsDict):
+            files = files.resolve(str(outline / (config.data_dir or "")), datasets.DownloadConfig())
     except SourceUnavailable:
         raise
     except Exception as error:  # `datasets` raises whatever its parts raise
         raise SourceUnavailable(_explained(tree, described, error)) from error
     splits: dict[str, list[str]] = {}
-    for split, paths in (builder.config.data_files or {}).items():
+    for split, paths in files.items():
         # A name may fit two patterns of a split; its rows are wanted once.
         splits[str(split)] = list(dict.fromkeys(Path(path).relative_to(outline).as_posix() for path in paths))
     if not splits:
@@ -184,11 +188,11 @@ def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datas
         splits = _with_those_passed_over(outline, folder, splits)
     options = {
         field.name: value
-        for field in fields(builder.config)
+        for field in fields(config)
         if field.name not in ("name", "version", "data_dir", "data_files", "description", "features")
-        and (value := getattr(builder.config, field.name)) != getattr(type(builder.config)(), field.name)
+        and (value := getattr(config, field.name)) != getattr(type(config)(), field.name)
     }
-    return Layout(folder or builder.config.name, described, options, splits, f"{folder}/" if folder else "")
+    return Layout(folder or config.name, described, options, splits, f"{folder}/" if folder else "")
 
 
 def _subset_folder(outline: Path, subset: str | None) -> str | None:
@@ -198,8 +202,8 @@ def _subset_folder(outline: Path, subset: str | None) -> str | None:
     return subset if (outline / subset).is_dir() and subset != "." and not subset.startswith("/") else None
 
 
-def _subset(tree: Tree, outline: str, subset: str | None, datasets: Any) -> str | None:
-    names = datasets.get_dataset_config_names(outline)
+def _subset(tree: Tree, names: list[str], default: str | None, subset: str | None) -> str | None:
+    """The one of `names` that is meant; None where there is one only."""
     told = f"{tree.id} has {len(names)} subsets: {listed(names)}"
     if subset is not None and subset not in names:
         if names == ["default"]:
@@ -218,10 +222,9 @@ def _subset(tree: Tree, outline: str, subset: str | None, datasets: Any) -> str 
             raise SourceUnavailable(f"{tree.id} has no subset {subset}: it has none. Leave subset empty.")
         raise SourceUnavailable(f"{told}; there is none called {subset}. Name one of them in subset.")
     if subset is None and len(names) > 1:
-        default = datasets.get_dataset_default_config_name(outline)
         if default is None:
             raise SourceUnavailable(f"{told}. Name the one that is meant in subset.")
-        return str(default)
+        return default
     return subset
 
 

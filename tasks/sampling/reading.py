@@ -268,7 +268,7 @@ class _ParquetConversations:
                     raw.indices,
                     _as_conversations(raw.frame),
                     with_prompt=_with_prompt(self._columns),
-                    known=fingerprints(raw.table["messages"].combine_chunks()),
+                    known=fingerprints(raw.record["messages"]),
                 )
             else:
                 size = int(raw.frame.estimated_size()) // max(1, len(raw.frame))

@@ -70,7 +70,7 @@ def test_the_secret_is_not_shown() -> None:
     block = AzureCredentials(auth="service_principal", tenant_id=TENANT, client_id=CLIENT, client_secret=SECRET)
     assert SECRET not in repr(block)
     assert SECRET not in block.model_dump_json()
-    workspace = AzureMLWorkspace(subscription_id="s", resource_group="g", workspace_name="w", credentials=block)
+    workspace = AzureMLWorkspace(subscription_id="s", resource_group="g", workspace_name="www", credentials=block)
     assert SECRET not in repr(workspace)
 
 
@@ -88,10 +88,10 @@ def test_each_cloud_signs_in_at_its_own_authority(cloud: str, host: str) -> None
 
 def test_a_workspace_has_one_client_with_its_own_names() -> None:
     credentials = AzureCredentials(auth="service_principal", tenant_id=TENANT, client_id=CLIENT, client_secret=SECRET)
-    block = AzureMLWorkspace(subscription_id="s", resource_group="g", workspace_name="w", credentials=credentials)
+    block = AzureMLWorkspace(subscription_id="s", resource_group="g", workspace_name="www", credentials=credentials)
     client = block.client()
     assert client is block.client()
-    assert (client.subscription_id, client.resource_group_name, client.workspace_name) == ("s", "g", "w")
+    assert (client.subscription_id, client.resource_group_name, client.workspace_name) == ("s", "g", "www")
 
 
 def _certificate() -> bytes:

@@ -127,7 +127,7 @@ class Site:
     def _run(self, model: str, *, trains: bool) -> State[Any]:
         """Every run has a cluster of its own, and a training run has data of its own, so that it creates and uploads what
         the first of its kind does."""
-        own = uuid4().hex[:8]
+        own = f"a{uuid4().hex[:7]}"  # a cluster's name must not end in a dash and digits
         more: dict[str, Any] = {"registration": {"name": model}, "compute": {"cluster": f"chaos-{own}"}}
         if trains:
             more["dataset"] = {"source": str(self._conversations), "percent": 90, "seed": int(own, 16) % 2**31}

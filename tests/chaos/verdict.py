@@ -20,15 +20,15 @@ _MACHINE_TEXT = re.compile(
 )
 # A sentence that begins with what somebody can do.
 _ADVICE = re.compile(
-    r"(?:^|[.;:] |\n)(?:check|choose|correct|create|grant|look|put|raise|run|see|set|try)\s+\w+", re.IGNORECASE
+    r"(?:^|[.;:] |\n)(?:ask|check|choose|correct|create|delete|grant|let|look|make|put|raise|read|register|run|see)\s+\w+"
+    r"|(?:^|[.;:] |\n)(?:set|take|try|use)\s+\w+",
+    re.IGNORECASE,
 )
 
 CAN_DO_WITHOUT = {
     "GET */computeOperationsStatus/*": "the stage is tried again and finds the cluster there",
     "GET */mfeOperationsStatus/*": "the stage is tried again and finds the endpoint or the deployment there",
-    "GET */history/*": "steps are only shown; the job's own state decides",
-    "GET */jobs/{id}*": "steps are only shown; the job's own state decides",
-    "GET *.api.azureml.ms/discovery (2)": "the addresses have been seen once; now they are only for showing steps",
+    "GET */history/*/details*": "how long a step took is only shown",
     "POST */mlflow/runs/log-batch*": "the trainer loses its measurements, not the model; where the gate has a bound, it is closed",
 }
 """Calls without which a run may complete, as the matrix names them, and why."""

@@ -78,7 +78,7 @@ class Site:
     def start(self, *, from_asset: bool = False, **job_variables: Any) -> Run:
         """A run of seconds on things of its own. `from_asset`: its dataset is a data asset, else a folder."""
         [manual] = self.ask("/deployments/filter", OF_MANUAL)
-        word = uuid4().hex[:8]
+        word = f"a{uuid4().hex[:7]}"  # a cluster's name must not end in a dash and digits
         source = self._asset(f"deaths-{word}") if from_asset else str(self.conversations)
         env = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS), **job_variables.pop("env", {})}
         made = self.ask(

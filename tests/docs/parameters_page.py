@@ -81,6 +81,8 @@ def _variant(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
         if key in schema
     ]
+    if "minLength" in schema and "maxLength" in schema:
+        bounds.append(f"{schema['minLength']} to {schema['maxLength']} characters")
     if "pattern" in schema:
         bounds.append(f"matches `{schema['pattern']}`")
     kind = {"object": "mapping", "array": "list"}.get(schema.get("type", ""), schema.get("type", "any"))

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.exceptions import ParameterTypeError
 from pydantic import SecretStr
 
@@ -40,6 +42,10 @@ def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
     save("no-such-workspace", workspace_name="elsewhere")
     save("wrong-secret", secret="not-the-secret-at-all")
     save("reader", who=reader)
+    save("bad-name")
+    with get_client(sync_client=True) as client:  # as an earlier release let it be saved
+        saved = client.read_block_document_by_name("bad-name", "azure-ml-workspace")
+        client.update_block_document(saved.id, BlockDocumentUpdate(data={"workspace_name": "my.workspace"}))
 
 
 @pytest.fixture
@@ -72,6 +78,12 @@ def taken_endpoint(workspace: AzureMLWorkspace) -> Iterator[str]:
 
 CASES = {
     "unknown block": ({"workspace": "no-block"}, "There is no AzureMLWorkspace block 'no-block'"),
+    "block with a bad name": (
+        {"workspace": "bad-name"},
+        "The AzureMLWorkspace block 'bad-name' is filled in wrongly: workspace_name 'my.workspace' is not what Azure ML takes as a "
+        "workspace's name. Give 3 to 33 letters, digits, dashes and underscores, a letter or a digit first; for example "
+        "nightly-chats. Correct it in the UI.",
+    ),
     "unknown workspace": ({"workspace": "no-such-workspace"}, "elsewhere"),
     "wrong secret": ({"workspace": "wrong-secret"}, "secret"),
     "missing role": ({"workspace": "reader"}, "role"),

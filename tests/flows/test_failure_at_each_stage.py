@@ -15,7 +15,7 @@ from blocks import AzureMLWorkspace
 from flows.outcome import FlowResult
 from flows.reap import reap
 from tests.emulated import Emulator
-from tests.flows.test_finetune import endpoints, run, running_jobs
+from tests.flows.test_finetune import endpoints, page_of, run, running_jobs
 
 REFUSED = {"kind": "status", "status": 400, "code": "Injected", "message": "Refused on request."}
 FORBIDDEN = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed on request."}
@@ -83,6 +83,26 @@ def test_a_deployment_that_crashes_tells_the_last_lines_of_both_containers(
     )
     assert "The GPU fell off the bus." in message[inference:]
     assert message[storage:].splitlines()[1].strip(), "the log is not empty"
+    assert endpoints(workspace) == []
+
+
+def test_a_model_that_fails_tells_its_own_status_and_its_containers_last_lines(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, trained: FlowResult
+) -> None:
+    failing = {
+        "kind": "status", "status": 424, "code": "ModelError", "message": "An unexpected error occurred in scoring script.",
+        "headers": {"ms-azureml-model-error-statuscode": "507"},
+    }  # fmt: skip
+    with emulator.fault({"method": "POST", "path": "*.inference.ml.azure.com/score", "times": 0}, failing):
+        state = run(conversations, job_key=trained.job.name, scoring={"retry_budget_seconds": 1})
+    message = str(state.message)
+    assert message.startswith("Stage smoke_score failed: Deployment ")
+    assert "does not score (HTTP 424; the model's container itself answered 507): " in message
+    assert "An unexpected error occurred in scoring script" in message
+    said = message[message.index("Last lines of inference-server:\n") :]
+    assert said.splitlines()[1].strip()
+    assert said.splitlines()[1].strip() in page_of("containers")
+    assert "What stays: model " in message
     assert endpoints(workspace) == []
 
 

@@ -104,14 +104,16 @@ def test_the_registered_model_knows_where_it_came_from(workspace: AzureMLWorkspa
     assert UUID(tags["prefect_flow_run_id"])
 
 
-def test_the_version_is_the_second_for_which_the_run_was_scheduled(
-    workspace: AzureMLWorkspace, result: FlowResult
+def test_the_version_is_the_second_for_which_the_run_was_scheduled_and_shows_its_day(
+    finished: State[FlowResult], result: FlowResult
 ) -> None:
     assert result.model is not None
     night = datetime.fromisoformat(result.job.tags["scheduled_start"])
     assert result.model.version == str(first_version(night))
     assert abs((datetime.now(UTC) - night).total_seconds()) < 3600
-    assert f"{result.model.version} ({night:%d %B %Y})" in page_of("model-card")
+    dated = f"version {result.model.version} ({night:%d %B %Y})"
+    assert str(finished.message).endswith(f": {result.model.name} {dated}")
+    assert dated in page_of("model-card") and dated in page_of("summary")
 
 
 def test_of_versions_that_others_hold_the_next_free_one_is_taken_once(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prefect.exceptions import ParameterTypeError
+from prefect.utilities.schema_tools.validation import ValidationError, validate
 
 from flows.finetune import finetune, release_what_it_made
 
@@ -58,6 +59,41 @@ def test_every_field_has_a_title_a_description_and_a_place(group: str) -> None:
 def test_nonsense_is_refused_before_a_run_begins(parameters: dict[str, Any]) -> None:
     with pytest.raises(ParameterTypeError):
         finetune.validate_parameters(parameters)
+
+
+NAMES = {
+    "model.name": ("meta-llama/Llama-3.1-8B", "1 to 255 letters, digits, dots, dashes", "Phi-3.5-mini-instruct"),
+    "compute.cluster": ("gpu-cluster-1", "3 to 24 letters, digits and dashes", "gpu-cluster-a100"),
+    "pipeline.component": ("chat.completion", "1 to 255 letters, digits, dashes", "chat_completion_pipeline"),
+    "pipeline.experiment": ("chat/Phi-3.5", "1 to 256 letters, digits, dashes", "chat_completion_Phi-4"),
+    "registration.name": ("Phi-3.5-chats", "1 to 255 letters, digits, dashes", "Phi-4-chats"),
+    "deployment.endpoint": ("chats_of_may", "3 to 32 letters, digits and single dashes", "chats-of-may"),
+    "job_key": ("nightly/chats", "1 to 248 letters, digits, dashes", "nightly"),
+}
+
+
+@pytest.mark.parametrize("parameter", NAMES)
+def test_a_name_that_azure_refuses_is_refused_in_one_sentence(parameter: str) -> None:
+    name, allowed, example = NAMES[parameter]
+    group, _, field = parameter.rpartition(".")
+    given = {group: {field: name}} if group else {field: name}
+    with pytest.raises(ParameterTypeError) as refused:
+        finetune.validate_parameters(given)
+    said = str(refused.value)
+    assert said.count("\n") == 1, "one line below Prefect's own"
+    assert f"- {parameter}: Value error, {field} '{name}' is not what Azure ML takes as " in said
+    assert f" Give {allowed}" in said and said.endswith(f"; for example {example}.")
+
+
+@pytest.mark.parametrize("parameter", NAMES)
+def test_a_name_that_azure_refuses_never_becomes_a_run(parameter: str) -> None:
+    """As the API holds parameters of deployments, and of their schedules, to the form."""
+    name, _, example = NAMES[parameter]
+    group, _, field = parameter.rpartition(".")
+    schema = finetune.parameters.model_dump()
+    validate({group: {field: example}} if group else {field: example}, schema, raise_on_error=True)
+    with pytest.raises(ValidationError, match="does not match"):
+        validate({group: {field: name}} if group else {field: name}, schema, raise_on_error=True)
 
 
 def test_the_defaults_are_a_valid_run() -> None:

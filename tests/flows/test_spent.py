@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from flows.outcome import spent
+from flows.outcome import spent, staying
 from tasks.compute import ValidatedCompute
 from tasks.cost import Prices
-from tasks.waiting import FinishedJob
-from tasks.watch import Step
+from tasks.registration import RegisteredModel
+from tasks.watch import MachineTime
 
 PRICES = Prices(currency="EUR", source="a test", dedicated={"trainer": 3.0, "server": 0.5}, low_priority={})
 CLUSTER = ValidatedCompute(
@@ -29,29 +29,27 @@ CLUSTER = ValidatedCompute(
 )
 
 
-def job(attempt: int = 1, step_seconds: float | None = 1800) -> FinishedJob:
-    """One whose last try was looked at for an hour."""
-    steps = [Step(run_id="r", name="train", status="Completed", seconds=step_seconds)]
-    return FinishedJob(
-        name="j", attempt=attempt, seconds=3600, steps=steps, metrics={}, tags={}, studio_url="https://studio"
-    )
+def worked(*jobs: float) -> MachineTime:
+    """Nodes that worked for so many seconds on one job after the other."""
+    machines = MachineTime()
+    for number, seconds in enumerate(jobs):
+        machines.note(f"job-{number}", 0.0)
+        machines.note(f"job-{number}", seconds)
+    return machines
 
 
 @pytest.mark.parametrize(
     ("made", "hours", "cost"),
     [
-        pytest.param({"seconds": {"wait_for_pipeline": 7200.0}}, 4.0, 12.0, id="the whole wait for a job that failed"),
-        pytest.param({"seconds": {"wait_for_pipeline": 3600.0}, "job": job()}, 1.0, 3.0, id="steps"),
         pytest.param(
-            {"seconds": {"wait_for_pipeline": 3600.0}, "job": job(step_seconds=None)}, 2.0, 6.0, id="no times of steps"
+            {"seconds": {"wait_for_pipeline": 7200.0}, "machines": worked(3600)}, 2.0, 6.0, id="steps, not the wait"
         ),
-        pytest.param(
-            {"seconds": {"wait_for_pipeline": 5400.0}, "job": job(attempt=2)}, 2.0, 6.0, id="a try that was preempted"
-        ),
+        pytest.param({"seconds": {}, "machines": worked(1800, 1800)}, 2.0, 6.0, id="a try that was preempted"),
+        pytest.param({"seconds": {}, "machine_seconds": 1800.0}, 1.0, 3.0, id="a run that came to its end"),
         pytest.param(
             {
                 "seconds": {"wait_for_pipeline": 3600.0, "create_deployment": 3500.0, "smoke_score": 100.0},
-                "job": job(),
+                "machines": worked(1800),
                 "endpoint": "there",
             },
             2.0,
@@ -67,6 +65,37 @@ def test_a_run_that_failed_says_what_it_used(made: dict[str, Any], hours: float,
 
 
 def test_what_ended_before_anything_was_used_has_no_bill() -> None:
-    assert spent({"compute": CLUSTER, "seconds": {"validate_compute": 3.0}}, PRICES) is None
+    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 300.0}, "machines": worked(0)}, PRICES) is None
     assert spent({"seconds": {"resolve_credentials": 3.0}}, PRICES) is None
     assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 3.0}}, None) is None
+
+
+MODEL = RegisteredModel(id="m", name="chat", version="1795831200", tags={})
+
+
+@pytest.mark.parametrize(
+    ("made", "endpoints", "said"),
+    [
+        ({}, [], ""),
+        ({"compute": CLUSTER}, [], "cluster c, which scales to zero and then costs nothing"),
+        (
+            {"compute": CLUSTER.model_copy(update={"min_nodes": 2})},
+            [],
+            "cluster c, which keeps 2 of its nodes for about 6.00 EUR an hour",
+        ),
+        (
+            {"compute": CLUSTER, "model": MODEL},
+            ["ft-x"],
+            "model chat version 1795831200 (28 November 2026); endpoint ft-x, which costs about 0.50 EUR an hour while a "
+            "deployment serves; cluster c, which scales to zero and then costs nothing",
+        ),
+        (
+            {"compute": CLUSTER.model_copy(update={"instance_type": "unheard-of"})},
+            ["ft-x"],
+            "endpoint ft-x, which costs an unknown price an hour while a deployment serves; cluster c, which scales to zero and "
+            "then costs nothing",
+        ),
+    ],
+)
+def test_what_stays_is_told_with_its_price(made: dict[str, Any], endpoints: list[str], said: str) -> None:
+    assert staying(made, PRICES, endpoints) == said

@@ -17,6 +17,7 @@ from prefect.states import Cancelling
 import tasks.waiting
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune
+from tasks.kinds import RetryPolicy
 from tests.deployments.operated import until
 from tests.emulated import Emulator
 from tests.flows.test_finetune import endpoints, run, running_jobs
@@ -62,9 +63,74 @@ def test_a_job_that_hangs_is_told_as_stuck_and_cancelled(
     message = str(state.message)
     assert message.startswith("Stage wait_for_pipeline failed: Job ")
     assert "is stuck: it has shown nothing new" in message
-    assert re.search(r"running: \w+\.", message)
+    assert re.search(
+        r"running: \w+\. Cluster \S+ is steady, 1 of 1 wanted nodes are there \(1 running\)\. It is being", message
+    )
+    assert re.search(r"Used: 0\.\d\d machine hours", message)
     assert "Released: cancelled job " in message
     assert running_jobs(workspace) == []
+
+
+def test_a_job_that_waits_for_its_nodes_is_told_with_its_cluster_and_not_billed(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    compute = {"cluster": "never-there", "size": "Standard_NC24ads_A100_v4"}
+    with emulator.fault({"method": "PUT", "path": "*/computes/never-there"}, {"kind": "resizing"}):
+        state = run(
+            conversations, deployment={"enabled": False}, pipeline={"stuck_after_minutes": 0.1}, compute=compute
+        )
+    message = str(state.message)
+    assert state.is_failed()
+    assert (
+        "Cluster never-there is resizing, 0 of 1 wanted nodes are there (none at work). It is being cancelled."
+        in message
+    )
+    assert "Used:" not in message and "machine hours" not in message
+    assert running_jobs(workspace) == []
+
+
+def test_a_page_of_html_instead_of_the_job_is_watched_through(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    path = {"method": "GET", "path": "management.azure.com/*/jobs/ft-*", "nth": 6, "times": 2}
+    with emulator.fault(path, {"kind": "page"}):
+        state = run(conversations, deployment={"enabled": False}, training={"max_steps": 20})
+    assert state.is_completed(), state.message
+    assert running_jobs(workspace) == []
+
+
+DENIED = {
+    "kind": "status", "status": 403, "code": "RequestDisallowedByPolicy",
+    "message": "Resource 'ft' was disallowed by policy. Reasons: 'Local authentication methods are not allowed.'.",
+}  # fmt: skip
+ENDPOINTS = {"method": "PUT", "path": "management.azure.com/*/onlineEndpoints/*", "times": 0}
+
+
+def test_what_is_refused_beside_the_training_ends_it(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
+) -> None:
+    with emulator.fault(SUBMIT, HANGS), emulator.fault(ENDPOINTS, DENIED):
+        state = run(conversations)
+    message = str(state.message)
+    assert state.is_failed()
+    assert message.startswith(
+        "Stage create_endpoint failed: create endpoint failed, policy (HTTP 403): Resource 'ft' was disallowed"
+    )
+    assert "ask the owner of the policy" in message and "Released: cancelled job " in message
+    assert re.search(r"What stays: cluster \S+, which scales to zero and then costs nothing\. Released", message)
+    assert running_jobs(workspace) == []
+
+
+def test_what_may_pass_beside_the_training_is_asked_for_again_when_the_model_is_there(
+    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.1)
+    busy = {"kind": "status", "status": 409, "code": "Conflict", "message": "Another operation is under way."}
+    with emulator.fault({**ENDPOINTS, "times": 5}, busy):
+        state = run(conversations, deployment={"liveness_initial_delay": 1})
+    assert state.is_completed(), state.message
+    assert state.result().smoke is not None
+    assert endpoints(workspace) == []
 
 
 def _state_of(run_id: UUID) -> str:

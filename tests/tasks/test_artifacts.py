@@ -1,6 +1,7 @@
 """What a run shows."""
 
 from base64 import b64decode
+from math import inf, nan
 from xml.etree import ElementTree
 
 from tasks.artifacts import duration, line_chart, markdown_table, plain
@@ -11,6 +12,12 @@ def test_a_chart_is_an_svg_with_a_line_for_each_series() -> None:
     svg = b64decode(markdown.split("base64,")[1].rstrip(")"))
     lines = ElementTree.fromstring(svg).findall("{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 2
+
+
+def test_a_chart_leaves_out_what_is_not_finite() -> None:
+    diverged = {"loss": [(1, 3.0), (2, inf), (3, nan), (4, 2.0)], "eval_loss": [(4, nan)]}
+    assert line_chart(diverged) == line_chart({"loss": [(1, 3.0), (4, 2.0)], "eval_loss": []})
+    assert line_chart({"loss": [(1, nan)]}) == ""
 
 
 def test_one_point_is_a_chart_and_none_is_not() -> None:

@@ -20,7 +20,7 @@ SIZE = "Standard_NC6s_v3"
 
 @pytest.fixture
 def cluster() -> str:
-    return f"cluster-{uuid4().hex[:8]}"
+    return f"cluster-a{uuid4().hex[:8]}"
 
 
 def validated(

@@ -5,6 +5,7 @@ import json
 import pytest
 from azure.core.exceptions import (
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     ResourceNotFoundError,
     ServiceRequestError,
@@ -13,7 +14,6 @@ from azure.core.exceptions import (
 
 from tasks.errors import (
     MOST_RETRY_AFTER,
-    POLICIES,
     AzureFailure,
     Fault,
     Kind,
@@ -24,6 +24,8 @@ from tasks.errors import (
     read,
     redact,
 )
+from tasks.jobs import ENDED
+from tasks.kinds import ABOUT
 from tasks.quota import shortage_in
 
 CLUSTER_QUOTA = (
@@ -51,9 +53,9 @@ ENDPOINT_QUOTA = (
     [
         (400, "UserError: Request is invalid and/or missing fields.", Kind.INVALID),
         (400, f"BadRequest: {CLUSTER_QUOTA}", Kind.QUOTA),
-        (400, f"BadRequest: {TOTAL_QUOTA}", Kind.QUOTA),
+        (400, f"BadRequest: {TOTAL_QUOTA}", Kind.REGIONAL_QUOTA),
         (400, f"InferencingClientCreateDeploymentFailed: {DEPLOYMENT_QUOTA}", Kind.QUOTA),
-        (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.QUOTA),
+        (400, f"InferencingClientCallFailed: {ENDPOINT_QUOTA}", Kind.ENDPOINT_QUOTA),
         (
             200,
             "(None) OutOfQuota: Not enough cluster CPU quota. See https://aka.ms/oe-tsg#error-outofquota",
@@ -69,7 +71,7 @@ ENDPOINT_QUOTA = (
         (200, "(None) ResourceNotFound: model", Kind.NOT_FOUND),
         (400, "OverconstrainedAllocationRequest: AllocationFailed", Kind.CAPACITY),
         (401, "InvalidAuthenticationToken: expired", Kind.AUTH),
-        (403, "AuthorizationFailed: The client 'c' does not have authorization to perform action 'A'", Kind.AUTH),
+        (403, "AuthorizationFailed: The client 'c' does not have authorization to perform action 'A'", Kind.ROLES),
         (404, "ResourceNotFound: The Resource was not found", Kind.NOT_FOUND),
         (409, "Conflict: ...", Kind.CONFLICT),
         (400, "UserError: A job with this name already exists.", Kind.CONFLICT),
@@ -83,8 +85,8 @@ ENDPOINT_QUOTA = (
         (404, "Operation returned an invalid status 'Not Found'", Kind.NOT_FOUND),
         (404, "UserError: Model container with name: X not found.", Kind.NOT_FOUND),
         (400, "BadRequest: key: azureml://registries/R/components/C/versions/V, Message: Invalid region", Kind.INVALID),
-        (403, "UserError: UnAuthorizedRegistryAccess", Kind.AUTH),
-        (403, "KeyBasedAuthenticationNotPermitted: Key based authentication is not permitted", Kind.AUTH),
+        (403, "UserError: UnAuthorizedRegistryAccess", Kind.ROLES),
+        (403, "KeyBasedAuthenticationNotPermitted: Key based authentication is not permitted", Kind.KEYS),
         (200, "(None) OperationCanceled: The operation was canceled", Kind.PERMANENT),
         (None, "UserError: Pipeline has failed child jobs. Failed nodes: /a.", Kind.PERMANENT),
         (None, "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted.", Kind.CAPACITY),
@@ -109,9 +111,43 @@ def test_a_lost_connection_is_transient(error: Exception) -> None:
 
 
 def test_a_failed_sign_in_is_about_authentication_even_without_a_status() -> None:
-    fault = read(ClientAuthenticationError("AADSTS7000215: Invalid client secret provided."))
-    assert fault is not None
-    assert fault.kind is Kind.AUTH
+    for said, kind in (("AADSTS7000215: Invalid client secret provided.", Kind.SIGN_IN), ("No token.", Kind.AUTH)):
+        fault = read(ClientAuthenticationError(said))
+        assert fault is not None
+        assert fault.kind is kind
+
+
+def decoded(text: str) -> None:
+    json.loads(text)
+
+
+def test_an_answer_that_is_not_azure_s_is_transient_and_no_decoder_speaks() -> None:
+    for spoilt in ("<html>", ""):
+        with pytest.raises(ValueError) as raised:
+            decoded(spoilt)
+        fault = read(raised.value)
+        assert fault is not None and fault.kind is Kind.TRANSIENT
+        assert fault.message == "an answer came that is not Azure's, or not all of it"
+    fault = read(DecodeError("JSON is invalid: Expecting value"))
+    assert fault is not None and fault.kind is Kind.TRANSIENT and "Expecting" not in fault.message
+
+
+def test_a_field_that_the_sdk_misses_is_transient_and_one_that_we_miss_is_not() -> None:
+    from azure.ai.ml.entities import AmlCompute
+
+    with pytest.raises(AttributeError) as theirs:
+        AmlCompute._load_from_rest(None)
+    fault = read(theirs.value)
+    assert fault is not None and fault.kind is Kind.TRANSIENT
+    with pytest.raises(AttributeError) as ours:
+        None.tags  # type: ignore[attr-defined] # noqa: B018
+    assert read(ours.value) is None
+
+
+def test_only_three_states_of_a_job_are_ends() -> None:
+    from azure.ai.ml._restclient.arm_ml_service.models import JobStatus
+
+    assert {str(state.value) for state in JobStatus} & ENDED == ENDED == {"Completed", "Failed", "Canceled"}
 
 
 def test_an_error_that_the_sdk_has_wrapped_is_read_through() -> None:
@@ -177,12 +213,12 @@ def test_waits_grow_and_are_bounded() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.CAPACITY, Kind.NOT_FOUND, Kind.INVALID, Kind.PERMANENT])
 def test_nothing_is_retried_that_cannot_get_better(kind: Kind) -> None:
-    assert POLICIES[kind].attempts == 1
+    assert ABOUT[kind].policy.attempts == 1
 
 
 def test_every_kind_has_a_policy_and_a_sentence() -> None:
     for kind in Kind:
-        assert POLICIES[kind].attempts >= 1
+        assert ABOUT[kind].policy.attempts >= 1
         assert "What to do:" in Fault(kind, "it broke").sentence("submit pipeline")
 
 
@@ -196,10 +232,11 @@ def test_every_kind_has_a_policy_and_a_sentence() -> None:
     ],
 )
 def test_a_lack_of_quota_is_told_in_numbers_and_in_azures_words(text: str, numbers: str, advice: str) -> None:
-    sentence = str(AzureFailure(Fault(Kind.QUOTA, text, 400), "create it"))
+    kind = kind_of(400, text)
+    sentence = str(AzureFailure(Fault(kind, text, 400), "create it"))
     found = shortage_in(text)
     assert found is not None
-    assert f"create it failed, quota (HTTP 400): {numbers}. Azure: {found.reason}. What to do: {advice}" in sentence
+    assert f"create it failed, {kind} (HTTP 400): {numbers}. Azure: {found.reason}. What to do: {advice}" in sentence
     assert "traceId" not in sentence
 
 

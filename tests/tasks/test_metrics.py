@@ -1,6 +1,7 @@
 """The gate, and what the page tells of the rows."""
 
-from math import inf, isfinite
+from math import inf, isfinite, isnan, nan
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,17 @@ def test_a_model_may_be_worse_than_the_champion_only_by_so_much(loss: float, clo
     assert all("version 3" in reason for reason in reasons)
 
 
+def test_a_champion_is_named_with_its_day() -> None:
+    champion = Champion(version="1795744800", eval_loss=1.0)
+    [reason] = why_closed(MetricGate(max_worse_than_champion=0.1), None, 1.2, champion)
+    assert (
+        reason
+        == "Validation loss 1.2000 is worse than the 1.0000 of version 1795744800 (27 November 2026) by more than 0.1."
+    )
+    page = _page(REVIEW.model_copy(update={"champion": champion, "eval_loss": 1.2}), Forecast())
+    assert "0.2000 higher than version 1795744800 (27 November 2026), which was registered last" in page
+
+
 def test_the_first_model_has_no_champion_to_beat() -> None:
     assert why_closed(MetricGate(max_worse_than_champion=0.0), None, 9.0, None) == []
 
@@ -43,11 +55,23 @@ def test_a_diverged_model_is_always_rejected() -> None:
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [(1.7976931348623157e308, inf), ("-1.7976931348623157e+308", -inf), ("Infinity", inf), (0.0, 0.0), (1e300, 1e300)],
-)
+    [
+        (1.7976931348623157e308, inf), ("-1.7976931348623157e+308", -inf), ("1.797e308", inf), ("Infinity", inf),
+        ("-Infinity", -inf), (0.25, 0.25), ("0.25", 0.25), (1e300, 1e300),
+    ],
+)  # fmt: skip
 def test_an_infinity_is_one_however_the_store_wrote_it(written: float | str, read: float) -> None:
     assert _value({"key": "eval_loss", "value": written}) == read
     assert bool(why_closed(MetricGate(), 2.0, read, None)) is not isfinite(read)
+
+
+@pytest.mark.parametrize("metric", [{"value": "NaN"}, {"value": "nan"}, {"value": None}, {"value": "-nan(ind)"}, {}])
+def test_what_is_no_number_is_none(metric: dict[str, Any]) -> None:
+    assert isnan(_value(metric))
+
+
+def test_what_diverged_before_training_is_no_bound_to_be_under() -> None:
+    assert why_closed(MetricGate(must_improve=True), float("nan"), 2.0, None)
 
 
 def test_a_gate_with_a_bound_needs_a_measurement() -> None:
@@ -60,6 +84,15 @@ REVIEW = MetricReview(
 LEARNABLE = Learnable(sampled=90, rows=90, rows_with_answer=40, answer_tokens=5000, answer_tokens_within=1234)
 USED = LearntRows(used=37, left_out=53, too_long=53, truncated=2, tokens=4000, tokens_with_loss=1100)
 UNTOLD = "The component does not tell what it used. The forecast is an upper bound."
+
+
+@pytest.mark.parametrize("loss", [inf, nan])
+def test_a_loss_that_diverged_is_not_said_to_be_higher_or_lower(loss: float) -> None:
+    page = _page(
+        REVIEW.model_copy(update={"eval_loss_before": 2.0, "eval_loss": loss, "champion": CHAMPION}), Forecast()
+    )
+    assert f"| Validation loss | {loss:.4f} |" in page
+    assert "higher" not in page and "lower" not in page
 
 
 def test_the_forecast_and_the_trainers_figures_are_beside_each_other() -> None:

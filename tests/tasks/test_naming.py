@@ -1,24 +1,28 @@
 """Names that derive from a run."""
 
-import re
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from tasks.form import RESOURCE_NAME
+from blocks.names import JOB_KEY
+from emulator.names import NAMES, VERSIONS
+from tasks.jobs import MOST_ATTEMPTS
 from tasks.naming import (
-    ENDPOINT_NAME_MAX,
+    DEPLOYMENT,
     RunNames,
     dataset_label,
     dataset_word,
     dated,
+    experiment_name,
     first_version,
     model_name,
     run_id_of,
     short,
-    slug,
 )
+from tasks.sampling.assets import VERSION_DIGITS, _name
 
 RUN = UUID("01a20b86-0000-7000-8000-00000000002a")
 NEXT_RUN = UUID("01a20b86-0000-7000-8000-00000000002b")
@@ -31,9 +35,8 @@ def test_ids_that_begin_alike_get_different_names() -> None:
 
 def test_an_endpoint_name_keeps_azures_rules() -> None:
     name = RunNames(uuid4()).endpoint
-    assert 3 <= len(name) <= ENDPOINT_NAME_MAX
-    assert name[0].isalpha()
-    assert name.replace("-", "").isalnum()
+    assert NAMES["onlineEndpoints"].takes(name)
+    assert NAMES["deployments"].takes(DEPLOYMENT)
     assert name == name.lower()
 
 
@@ -76,12 +79,54 @@ def test_the_reference_dataset_gives_the_references_names() -> None:
     assert dataset_word("HuggingFaceH4/ultrachat_200k") == "ultrachat"
 
 
-def test_names_derived_from_others_are_such_as_azure_takes() -> None:
-    made = model_name("Phi-3.5-mini_instruct", "azureml:Chats.of/May v1:3")
-    assert made == "Phi-3-5-mini-instruct-3"
-    assert re.fullmatch(RESOURCE_NAME, made)
-    assert re.fullmatch(RESOURCE_NAME, f"chat_completion_{slug('Llama-3.1-8B')}")
-    assert not re.fullmatch(RESOURCE_NAME, "Phi-3.5")
+@pytest.mark.parametrize(
+    ("base_model", "source", "model", "experiment"),
+    [
+        ("Phi-3.5-mini_instruct", "azureml:Chats.of/May v1:3", "Phi-3-5-mini-instruct-3", "Phi-3-5-mini-instruct"),
+        (
+            "meta-llama/Llama-3.1-8B",
+            "HuggingFaceH4/ultrachat_200k",
+            "meta-llama-Llama-3-1-8B-ultrachat-200k",
+            "meta-llama-Llama-3-1-8B",
+        ),
+        (
+            "HuggingFaceTB/SmolLM2-135M",
+            "chats.v2.jsonl",
+            "HuggingFaceTB-SmolLM2-135M-chats-v2",
+            "HuggingFaceTB-SmolLM2-135M",
+        ),
+    ],
+)
+def test_names_derived_from_others_can_be_read(base_model: str, source: str, model: str, experiment: str) -> None:
+    assert model_name(base_model, source) == model
+    assert experiment_name(base_model) == f"chat_completion_{experiment}"
+
+
+LONG = "x" * 255
+
+
+@given(base_model=st.text(max_size=300), source=st.text(max_size=300), purpose=st.sampled_from(["train", "validation"]))
+@example(base_model=LONG, source=LONG, purpose="validation")
+@example(base_model="Phi-3.5-mini-instruct", source="azureml:chats@latest", purpose="train")
+def test_names_derived_from_others_are_such_as_azure_takes(base_model: str, source: str, purpose: str) -> None:
+    assert NAMES["models"].takes(model_name(base_model, source))
+    assert NAMES["experiments"].takes(experiment_name(base_model))
+    asset = _name(source, purpose)
+    assert NAMES["data"].takes(asset)
+    assert asset.endswith(f"-{purpose}"), "what it is for is never cut off"
+    assert VERSIONS["data"].takes("f" * VERSION_DIGITS)
+
+
+@given(run=st.uuids(), key=st.none() | st.from_regex(JOB_KEY.pattern, fullmatch=True), attempt=st.integers(1, 99))
+@example(run=RUN, key="x" * JOB_KEY.longest, attempt=MOST_ATTEMPTS - 1)
+def test_a_job_of_any_key_and_attempt_has_a_name_that_azure_takes(run: UUID, key: str | None, attempt: int) -> None:
+    if key is None or JOB_KEY.takes(key):
+        assert NAMES["jobs"].takes(RunNames(run, key).job(attempt))
+
+
+@given(night=st.datetimes(datetime(2001, 9, 10), datetime(2038, 1, 18), timezones=st.just(UTC)))
+def test_the_version_of_any_night_is_one_that_azure_takes(night: datetime) -> None:
+    assert VERSIONS["models"].takes(str(first_version(night)))
 
 
 def test_a_version_is_the_second_of_its_night_and_shows_its_day() -> None:

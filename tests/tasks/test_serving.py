@@ -19,9 +19,9 @@ from tasks.endpoint import (
 )
 from tasks.errors import AzureFailure
 from tasks.naming import RunNames, run_id_of
-from tasks.orphans import RunState, leftovers, why_release
+from tasks.orphans import RunState, leftovers, unproven, why_release
 from tasks.registration import RegisteredModel
-from tasks.teardown import TeardownPolicy, release, teardown
+from tasks.teardown import StillThere, TeardownPolicy, release, teardown
 from tests.emulated import Emulator
 from tests.emulator.endpoints.conftest import registered_model
 
@@ -47,6 +47,69 @@ def model(workspace: AzureMLWorkspace, tmp_path_factory: pytest.TempPathFactory)
 def created(workspace: AzureMLWorkspace, names: RunNames, policy: str = "always") -> Endpoint:
     chosen = TeardownPolicy(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
     return create_endpoint.fn(workspace, names, CHOICE, chosen, "served")
+
+
+def test_an_endpoint_under_a_lock_is_named_as_still_there_and_asked_for_once(
+    workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames
+) -> None:
+    created(workspace, names)
+    said = "The scope '/subscriptions/s' cannot perform delete operation because following scope(s) are locked: '/subscriptions/s'."
+    deleting = {"method": "DELETE", "path": "management.azure.com/*/onlineEndpoints/*", "times": 0}
+    emulator.ask("DELETE", "/calls")
+    locked = {"kind": "status", "status": 409, "code": "ScopeLocked", "message": said}
+    with emulator.fault(deleting, locked), pytest.raises(StillThere) as raised:
+        release(workspace, names.run_id)
+    assert raised.value.endpoints == [names.endpoint]
+    assert str(raised.value).startswith(
+        f"endpoint {names.endpoint} is still there: delete endpoint failed, locked (HTTP 409): {said}"
+    )
+    assert "take the lock off" in str(raised.value) and "another name" not in str(raised.value)
+    assert [call["method"] for call in emulator.ask("GET", "/calls")].count("DELETE") == 1
+
+
+def overwritten(workspace: AzureMLWorkspace, name: str, description: str | None = None) -> None:
+    """Somebody updates the endpoint with tags of his own."""
+    endpoints = workspace.client().online_endpoints
+    endpoint = endpoints.get(name)
+    endpoint.tags = {"owner": "team-a"}
+    endpoint.description = description or endpoint.description
+    endpoints.begin_create_or_update(endpoint).result()
+
+
+def named(workspace: AzureMLWorkspace, names: RunNames, name: str) -> Endpoint:
+    choice = CHOICE.model_copy(update={"endpoint": name})
+    return create_endpoint.fn(workspace, names, choice, TeardownPolicy(), "served")
+
+
+def test_an_endpoint_whose_tags_somebody_overwrote_is_released_by_the_run_that_made_it(
+    workspace: AzureMLWorkspace, names: RunNames
+) -> None:
+    name = named(workspace, names, f"nightly-{names.run_id.hex[:8]}a").name
+    overwritten(workspace, name)
+    assert release(workspace, names.run_id).deleted_endpoints == []
+    assert [sentence for sentence in unproven(workspace) if name in sentence] == [
+        f"Endpoint {name} looks like a run's (its description names flow run {names.run_id}), but its tags have been overwritten. "
+        "Delete it if nobody uses it: it costs as long as it has a deployment."
+    ]
+    assert release(workspace, uuid4(), chosen=name).deleted_endpoints == []
+    assert release(workspace, names.run_id, chosen=name).deleted_endpoints == [name]
+
+    name = named(workspace, names, f"nightly-{names.run_id.hex[:8]}b").name
+    overwritten(workspace, name, "Ours now.")
+    assert release(workspace, names.run_id, chosen=name).deleted_endpoints == []
+    assert release(workspace, names.run_id, made=name).deleted_endpoints == [name]
+
+
+def test_what_is_called_as_only_runs_call_theirs_is_told_to_a_person(
+    workspace: AzureMLWorkspace, names: RunNames
+) -> None:
+    name = created(workspace, names).name
+    assert [sentence for sentence in unproven(workspace) if name in sentence] == []
+    overwritten(workspace, name, "Ours now.")
+    assert [sentence for sentence in unproven(workspace) if name in sentence] == [
+        f"Endpoint {name} looks like a run's (it is called as only runs call theirs), but its tags have been overwritten. Delete "
+        "it if nobody uses it: it costs as long as it has a deployment."
+    ]
 
 
 def test_an_endpoint_that_azure_failed_to_create_is_made_anew(

@@ -17,6 +17,7 @@ from tasks.errors import AzureFailure
 from tasks.jobs import CANCELLING, JobFailed, find_job
 from tasks.models import FoundationModel
 from tasks.naming import RunNames, run_id_of
+from tasks.orphans import unproven
 from tasks.parameters import TrainingParameters
 from tasks.pipeline import PipelineChoice, SubmittedJob, submit_pipeline
 from tasks.sampling.parameters import DatasetSampling
@@ -235,6 +236,20 @@ def test_a_running_job_that_another_run_takes_over_is_that_runs_to_cancel(
     assert run.status() == "Running"
     assert release(run.workspace, other.names.run_id, other.names.job_key).cancelled_jobs == [first.name]
     assert run.status() == "Canceled"
+
+
+def test_a_job_whose_tags_somebody_overwrote_is_told_and_cancelled_by_its_own_run(run: Submitter) -> None:
+    first = run.submit()
+    run.wait("Running")
+    job = find_job(run.workspace, first.name)
+    assert job is not None
+    job.tags = {"owner": "team-a"}
+    run.workspace.client().jobs.create_or_update(job)
+    assert [sentence for sentence in unproven(run.workspace) if first.name in sentence] == [
+        f"Job {first.name} looks like a run's (it is called as only runs call theirs), but its tags have been overwritten. Cancel "
+        "it if nobody waits for it."
+    ]
+    assert release(run.workspace, run.names.run_id).cancelled_jobs == [first.name]
 
 
 def test_all_jobs_of_a_run_share_a_folder_for_checkpoints_as_long_as_they_train_the_same(run: Submitter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from tasks.errors import AzureFailure
 from tasks.jobs import JobFailed, JobStuck
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.waiting import FinishedJob, wait_for_pipeline
+from tasks.watch import JobWatch
 from tests.emulated import Emulator, pointed_at, running_emulator
-from tests.emulator.jobs.commands import line
+from tests.emulator.jobs.commands import line, pipeline_of
+from tests.emulator.jobs.commands import wait as job_wait
 from tests.emulator.jobs.test_refusals import put, step
 
 JOB = {"method": "GET", "path": "management.azure.com/*/jobs/*"}
@@ -106,6 +109,44 @@ def test_a_job_that_somebody_cancelled_is_told_as_such(workspace: AzureMLWorkspa
     workspace.client().jobs.begin_cancel(job).wait()
     with pytest.raises(JobFailed, match="was cancelled in Azure"):
         wait(workspace, job)
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["read by the SDK", "read from the run history"])
+def test_a_job_that_says_completed_though_a_step_failed_is_not_accepted(
+    workspace: AzureMLWorkspace, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    """The emulator says Failed of such a pipeline, Azure may say Completed."""
+    if readable:
+        pipeline = pipeline_of(line("true"), line("echo The disk is full. && exit 3"))
+        pipeline.settings.continue_on_step_failure = True
+        name = str(workspace.client().jobs.create_or_update(pipeline).name)
+    else:
+        name = f"unreadable-{uuid4().hex[:8]}"
+        assert put(emulator, name, step(command="echo The disk is full. && exit 3")).status_code == 201
+    state = JobWatch._read_state
+    monkeypatch.setattr(JobWatch, "_read_state", lambda self: state(self).replace("Failed", "Completed"))
+    with pytest.raises(JobFailed) as failed:
+        wait(workspace, name)
+    assert type(failed.value) is JobFailed
+    message = str(failed.value)
+    assert re.match(f"Job {name} says Completed, but its step \\w+ is Failed: .+", message)
+    assert "Last log lines:\n" in message and "  The disk is full." in message
+    assert "begin a new run" in message
+
+
+def test_an_end_is_not_believed_before_its_steps_were_seen(
+    workspace: AzureMLWorkspace, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = pipeline_of(line("true"), line("exit 3"))
+    pipeline.settings.continue_on_step_failure = True
+    name = str(workspace.client().jobs.create_or_update(pipeline).name)
+    assert job_wait(workspace.client(), name) == "Failed"
+    monkeypatch.setattr(JobWatch, "_read_state", lambda _: "Completed")
+    children = {"method": "GET", "path": "*/history/*/children"}
+    with emulator.fault({**children, "times": 2}, EXPIRED), pytest.raises(JobFailed, match="is Failed"):
+        wait(workspace, name)
+    with emulator.fault({**children, "times": 0}, EXPIRED), pytest.raises(AzureFailure, match="watching the job"):
+        wait(workspace, name, tolerate_errors_minutes=0.02)
 
 
 def test_a_job_that_the_sdk_cannot_read_is_waited_for_all_the_same(

@@ -50,7 +50,7 @@ class RawBatch:
     """Some rows of the file, and what of those asked for is not among them."""
 
     indices: np.ndarray
-    table: pa.Table
+    record: pa.RecordBatch
     frame: pl.DataFrame
     """The same."""
     too_long: list[tuple[int, int]] = field(default_factory=list)
@@ -192,10 +192,11 @@ class ParquetReader:
             if len(wanted) < len(batch):
                 batch = batch.take(pa.array(wanted - start))
             sizes = np.array(sum(_bytes(column) for column in batch.columns), dtype=np.int64)
+        plain = pa.schema([(name, self._plain[name]) for name in batch.schema.names])
         too_long = sizes > self._most_bytes
         reported = [(int(wanted[place]), int(sizes[place])) for place in np.flatnonzero(too_long)]
         if too_long.all():
-            none = pa.schema([(name, self._plain[name]) for name in batch.schema.names]).empty_table()
+            none = pa.RecordBatch.from_pylist([], plain)
             yield RawBatch(wanted[:0], none, pl.DataFrame(pl.from_arrow(none)), reported)
             return
         kept, sizes = wanted[~too_long], sizes[~too_long]
@@ -206,14 +207,13 @@ class ParquetReader:
         cuts = [0, *(np.flatnonzero(np.diff(place)) + 1).tolist(), len(kept)]
         for first, end in pairwise(cuts):
             with self._damage_explained():
-                plain = pa.schema([(name, self._plain[name]) for name in batch.schema.names])
                 # Not a slice: below one lie the values of all rows, and a cast makes texts of them all.
                 piece = batch if end - first == len(batch) else batch.take(pa.array(range(first, end)))
-                table = pa.Table.from_batches([piece]).cast(plain).combine_chunks()
+                record = piece.cast(plain)
                 # Parquet promises UTF-8 and Arrow believes it.
-                table.validate(full=True)
-                frame = pl.DataFrame(pl.from_arrow(table))
-            yield RawBatch(kept[first:end], table, frame, reported)
+                record.validate(full=True)
+                frame = pl.DataFrame(pl.from_arrow(record))
+            yield RawBatch(kept[first:end], record, frame, reported)
             reported = []
 
     @contextmanager

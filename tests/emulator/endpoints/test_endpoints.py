@@ -34,20 +34,6 @@ def test_an_endpoint_is_found_in_any_case(client: MLClient, endpoint: Endpoint) 
     assert client.online_endpoints.get(endpoint.name.upper()).name == endpoint.name
 
 
-@pytest.mark.parametrize("name", ["ab", "1abc", "abc-", "a_b", "a" * 33, "a%20b"])
-def test_a_bad_name_is_refused(emulator: Emulator, name: str) -> None:
-    token = emulator.credential().get_token("https://management.azure.com/.default").token
-    answer = requests.put(
-        f"https://management.azure.com{emulator.installation.workspace_id}/onlineEndpoints/{name}?api-version=2022-02-01-preview",
-        json={"location": "eastus", "properties": {"authMode": "Key"}},
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=20,
-    )
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (400, "BadRequest")
-    assert "3 to 32 characters" in error["details"][0]["message"]
-
-
 def test_traffic_goes_only_to_deployments_that_exist(endpoint: Endpoint) -> None:
     with pytest.raises(HttpResponseError) as refused:
         endpoint.route(nobody=100)
