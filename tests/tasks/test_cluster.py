@@ -48,7 +48,7 @@ def test_without_quota_for_either_the_last_refusal_is_told(
 ) -> None:
     with (
         emulator.fault({**creation(cluster), "times": 0}, {"kind": "quota"}),
-        pytest.raises(AzureFailure, match=f"creating cluster {cluster} .*low_priority.* failed, quota"),
+        pytest.raises(AzureFailure, match=f"creating cluster {cluster} .*low_priority.* failed, regional quota"),
     ):
         validated(workspace, foundation, cluster, "dedicated_then_low_priority")
 
