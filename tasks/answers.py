@@ -11,6 +11,10 @@ https://github.com/Azure/azureml-assets). So the shapes are as many as the model
 | `{"output": null, "error": {...}}` | azureml-assets' foundation-model-serve, when it fails |
 | `{"choices": [{"message": {...}}]}`, `{"choices": [{"text": text}]}` | OpenAI, vLLM; langchain-community's azureml_endpoint.py |
 | the same as a stream, `data: {...}`; `reasoning_content` or `reasoning` beside `content` | docs.vllm.ai, Reasoning Outputs |
+| a stream of `response.output_text.delta` | OpenAI's Responses (developers.openai.com, streaming-responses) |
+| a stream of `content_block_delta` | Anthropic's Messages (platform.claude.com, build-with-claude/streaming) |
+| a stream of `{"token": {"text": text}}`, at last with `generated_text` | TGI (@huggingface/tasks, stream_output.json) |
+| JSON lines of `{"message": {...}, "done": false}` or `{"response": text, "done": false}` | ollama/ollama, docs/api.md |
 | `content` as a list of parts | OpenAI; the Phi-3-vision notebook of azureml-examples |
 | `{"output": [{"type": "reasoning"}, {"type": "message", "role": ..., "content": [...]}]}` | OpenAI's Responses, vLLM |
 | `[text]` | model card of gpt2 in azureml-assets; it begins with the prompt |
@@ -18,6 +22,14 @@ https://github.com/Azure/azureml-assets). So the shapes are as many as the model
 | `[{"0": {"generated_text": text}}]`, `[{"generated_text": text}]` | langchain-community; transformers' text-generation pipeline |
 | `[{"generated_text": [messages]}]` | the same pipeline, asked with messages: the conversation comes back, longer by the answer |
 | `{"predictions": [...]}`, in it `{"candidates": [{"text": text}]}` | MLflow's own server |
+| `{"text_output": text}`, also as a stream | triton-inference-server/server, docs/protocol/extension_generate.md |
+| `{"outputs": [{"name": ..., "datatype": "BYTES", "shape": [1], "data": [text]}]}` | KServe's Open Inference Protocol V2; Triton |
+| `{"answer": text}`, also as a stream | prompt flow on online endpoints (microsoft/promptflow, enable-streaming-mode.md) |
+| `{"generation": text}`; `{"results": [{"outputText": text}]}` | Bedrock's Llama and Titan (model-parameters-meta, -titan-text) |
+| `{"results": [{"generated_text": text}]}` | watsonx.ai (watsonx-ai-node-sdk, TextGenResponse) |
+| `{"completion": text}` | Anthropic's Text Completions (docs.anthropic.com, complete_post) |
+| a turn of the role `model` or `ai` | Gemini and Gemma; langchain-core's messages/utils.py |
+| `<|channel|>final<|message|>text`, thoughts in other channels | gpt-oss (openai-cookbook, articles/openai-harmony.md) |
 | `{"columns": [...], "data": [[...]]}` | pandas and MLflow, orient "split" |
 | text in `response`, `result`, `text` | what public clients try after `output` |
 | JSON within a JSON string | a score script that ends with `json.dumps` (MicrosoftDocs/azure-docs, how-to-build-deploy-onnx) |
@@ -33,10 +45,12 @@ from typing import Any
 Message = dict[str, Any]
 
 KEYS = (
-    "choices", "predictions", "output", "generated_text", "0", "response", "result", "text", "candidates", "messages", "message",
+    "choices", "predictions", "output", "outputs", "generated_text", "text_output", "outputText", "0", "generation", "completion",
+    "answer", "response", "text", "results", "candidates", "messages", "message", "result",
 )  # fmt: skip
-"""Where an answer may be, the surest first: the first that is there decides."""
-ANSWERING = ("assistant", "tool")
+"""Where an answer may be, the surest first: the first that is there decides. A result may be only "success"."""
+ASSISTANT = ("assistant", "model", "ai")
+ANSWERING = (*ASSISTANT, "tool")
 """Roles that follow the last question."""
 TEXT_PARTS = ("text", "output_text")
 SAID_BACK = 3
@@ -44,8 +58,19 @@ SAID_BACK = 3
 
 CONTROL = r"<[|｜][^<>|｜]{1,40}[|｜]>|</?s>|<(?:bos|eos|pad|unk|(?:start|end)_of_turn)>|\[/?INST\]|<</?SYS>>"
 """Control tokens, as chat templates spell them."""
-_NOTHING = re.compile(rf"{CONTROL}|<think>.*?</think>", re.DOTALL)
-_MARKS = rf"(?:\s|{CONTROL}|(?i:system|user|assistant|model)(?:\s*:|(?=\s*(?:\n|<|$))))*"
+# Some templates open the thoughts in the prompt; a model that is cut off does not close them.
+_NOTHING = re.compile(rf"\A.*?</think>|<think>.*?(?:</think>|\Z)|{CONTROL}", re.DOTALL)
+_CHANNEL = "<|channel|>"
+_FINAL = re.compile(
+    r"<\|channel\|>final\b(?:[^<]|<\|constrain\|>)*<\|message\|>(.*?)(?:<\|(?:end|return|start)\|>|\Z)", re.DOTALL
+)
+# Names as templates write them: FastChat's conversation.py; the prompts of Alpaca, Claude, Titan and Phi-2.
+_NAME = (
+    r"(?i:(?:###\s*)?(?:system|user|human|assistant|model|ai|bot|instruct|output|question|answer)|"
+    r"###\s*(?:instruction|input|response))\s*:"
+)
+_MARK = rf"(?:(?!<\|channel){CONTROL}|{_NAME}|(?i:system|user|assistant|model)(?=\s*(?:\n|<|$)))"
+_MARKS = rf"(?:\s|{_MARK})*"
 # The system's words are the template's own where the conversation has none.
 _BEFORE = rf"{_MARKS}(?:(?<=\bsystem)\W.*?\buser\b{_MARKS})?"
 _PAGE = re.compile(r"\s*<(?:!doctype|html)\b", re.IGNORECASE)
@@ -59,7 +84,7 @@ def answer_text(body: Any, asked: Sequence[Message] = ()) -> str:
         asked: the messages that were sent, to tell what was sent back from what was answered.
     """
     words = [text for message in asked if (text := _content(message.get("content")).strip())]
-    text = _after_prompt(_said(_decoded(body), words[-1] if words else None), words)
+    text = _final(_after_prompt(_said(_decoded(body), words[-1] if words else None), words))
     return text if _says_something(text) else ""
 
 
@@ -69,22 +94,21 @@ def _decoded(body: Any) -> Any:
         return body
     if _PAGE.match(body):
         return None
-    if (streamed := _joined(body)) is not None:
-        return streamed
     try:
         decoded = json.loads(body)
     except ValueError:
-        return body
+        streamed = _joined(body)
+        return body if streamed is None else streamed
     return decoded if isinstance(decoded, dict | list) else body
 
 
 def _joined(body: str) -> Any:
-    """The whole answer in a body of server-sent events (HTML standard, 9.2); None if it is none."""
+    """The whole answer in a body of server-sent events (HTML standard, 9.2) or of JSON lines; None if it is none."""
     # Not splitlines: its further line ends may be in a text.
     lines = [line for line in re.split(r"\r\n|\n|\r", body) if line.strip()]
-    if not all(re.match(r"(data|event|id|retry)?:", line) for line in lines):
+    if not all(re.match(r"(data|event|id|retry)?:|\{", line) for line in lines):
         return None
-    data = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
+    data = [line.removeprefix("data:").strip() for line in lines if line.startswith(("data:", "{"))]
     try:
         events = [json.loads(event) for event in data if event != "[DONE]"]
     except ValueError:
@@ -96,19 +120,29 @@ def _joined(body: str) -> Any:
 
 
 def _piece(event: dict[str, Any]) -> str:
-    match event.get("choices"):
-        case [{"delta": {"content": content}, **choice}, *_]:
-            piece = _content(content)
-        case [{"text": str(piece), **choice}, *_]:
-            pass
-        case _:
+    match event:
+        case {"choices": [{"delta": {"content": content}, **choice}, *_]}:
+            return _content(content) if choice.get("index", 0) == 0 else ""
+        case {"choices": [{"text": str(text), **choice}, *_]}:
+            return text if choice.get("index", 0) == 0 else ""
+        case {"token": {"text": str(text), **token}}:
+            return "" if token.get("special") else text
+        case {"type": "response.output_text.delta", "delta": str(text)}:
+            return text
+        case {"type": "content_block_delta", "delta": {"text": str(text)}}:
+            return text
+        case {"type": _}:
+            # Responses repeat the whole text at the end.
             return ""
-    return piece if choice.get("index", 0) == 0 else ""
+        case _:
+            return _said(event, None)
 
 
 def _is_error(value: dict[str, Any]) -> bool:
-    """vLLM's errors were once objects of that name."""
-    return bool(value.get("error")) or value.get("object") == "error"
+    """vLLM's errors were once objects of that name; those of Responses are events."""
+    return (
+        bool(value.get("error")) or value.get("object") == "error" or value.get("type") in ("error", "response.failed")
+    )
 
 
 def _said(value: Any, question: str | None) -> str:
@@ -129,12 +163,14 @@ def _said(value: Any, question: str | None) -> str:
             return _said(dict(zip(map(str, columns), row, strict=False)), question)
         case {"role": _} | {"content": _}:
             return _of_assistant(value)
+        case {"outputs": [{"datatype": _}, *_] as tensors}:
+            texts = [tensor for tensor in tensors if isinstance(tensor, dict) and tensor.get("datatype") == "BYTES"]
+            return _said(texts[0].get("data") if texts else None, question)
         case dict():
-            key = next((key for key in KEYS if value.get(key) is not None), None)
             # A bare message is what errors and health checks have.
-            if key is None or (key == "message" and isinstance(value[key], str)):
-                return ""
-            return _said(value[key], question)
+            there = (key for key in KEYS if value.get(key) is not None)
+            key = next((key for key in there if key != "message" or not isinstance(value[key], str)), None)
+            return "" if key is None else _said(value[key], question)
         case _:
             return ""
 
@@ -149,7 +185,7 @@ def _last_turn(messages: list[Message], question: str | None) -> str:
 
 
 def _of_assistant(message: Message) -> str:
-    return _content(message.get("content")) if _role(message) == "assistant" and not _is_error(message) else ""
+    return _content(message.get("content")) if _role(message) in ASSISTANT and not _is_error(message) else ""
 
 
 def _role(message: Message) -> str:
@@ -171,14 +207,28 @@ def _content(content: Any) -> str:
 
 def _after_prompt(text: str, words: list[str]) -> str:
     """`text` without our own `words` in front, which transformers' pipelines send back (`return_full_text`): the whole
-    conversation as a template writes it, or only its last message."""
-    for echoed in (words, words[-1:]):
-        found = echoed and re.match(_BEFORE + _MARKS.join(map(re.escape, echoed)) + _MARKS, text, re.DOTALL)
-        if found and not (text.lstrip().startswith(echoed[0]) and len(" ".join(echoed).split()) <= SAID_BACK):
+    conversation as a template writes it, or only its last message. The template's own preamble may stand before them, where
+    its marks stand at both their sides or nothing follows; what an answer quotes has neither."""
+    for echoed in filter(None, (words, words[-1:])):
+        by_chance = len(" ".join(echoed).split()) <= SAID_BACK
+        ours = _MARKS.join(map(re.escape, echoed))
+        found = re.match(_BEFORE + ours + _MARKS, text, re.DOTALL)
+        if found and by_chance and text.lstrip().startswith(echoed[0]):
+            continue
+        found = found or re.search(rf"{_MARK}\s*{ours}\s*(?:{_MARK}|\Z){_MARKS}", text)
+        if found := found or (None if by_chance else re.search(rf"{ours}{_MARKS}\Z", text)):
             return text[found.end() :]
     return text
 
 
+def _final(text: str) -> str:
+    """The text of gpt-oss' final channel, where there are channels: the others hold thoughts and calls of tools."""
+    if _CHANNEL not in text:
+        return text
+    found = _FINAL.search(text)
+    return found[1] if found else ""
+
+
 def _says_something(text: str) -> bool:
-    """Whether anything to be seen is left without control tokens and closed thoughts."""
+    """Whether anything to be seen is left without control tokens and thoughts."""
     return any(character.isprintable() and not character.isspace() for character in _NOTHING.sub("", text))

@@ -49,6 +49,38 @@ def stream(text: str, field: Callable[[str], dict[str, Any]], dumps: Callable[[A
     return ": ping\n\n" + "".join(f"data: {dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
 
 
+def events(*sent: dict[str, Any]) -> str:
+    return "".join(f"event: {event.get('type', 'message')}\ndata: {json.dumps(event)}\n\n" for event in sent)
+
+
+def json_lines(*sent: dict[str, Any]) -> str:
+    return "".join(json.dumps(event) + "\n" for event in sent)
+
+
+def responses_stream(text: str) -> str:
+    whole = {"object": "response", "output": [assistant([{"type": "output_text", "text": text}])]}
+    return events(
+        {"type": "response.created", "response": {"object": "response", "output": []}},
+        {"type": "response.reasoning_text.delta", "delta": "They want 4."},
+        {"type": "response.output_text.delta", "delta": text[:3]},
+        {"type": "response.output_text.delta", "delta": text[3:]},
+        {"type": "response.output_text.done", "text": text},
+        {"type": "response.completed", "response": whole},
+    )
+
+
+def anthropic_stream(text: str) -> str:
+    return events(
+        {"type": "message_start", "message": {"role": "assistant", "content": []}},
+        {"type": "content_block_start", "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "They want 4."}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text[:3]}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text[3:]}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        {"type": "message_stop"},
+    )
+
+
 PHI_3 = (
     " 1. Eiffel Tower: Visit the iconic symbol of Paris, offering breathtaking views of the city.\n\n2. Louvre Museum"
 )
@@ -112,6 +144,42 @@ SHAPES: dict[str, Callable[[str], Any]] = {
         {"type": "human", "content": QUESTION}, {"type": "ai", "content": text}
     ],
     "only the new messages": lambda text: [assistant(text)],
+    "a turn of the model": lambda text: [user(QUESTION), {"role": "model", "content": text}],
+    "a turn of the AI": lambda text: [user(QUESTION), {"role": "ai", "content": text}],
+    "a text beside a result": lambda text: {"result": "success", "text": text},
+    "a message beside a result": lambda text: {"result": "success", "message": assistant(text)},
+    "a result beside a message": lambda text: {"message": "done", "result": text},
+    "Triton's generate": lambda text: {"model_name": "m", "model_version": "1", "text_output": text},
+    "Triton's generate_stream": lambda text: events({"text_output": text[:3]}, {"text_output": text[3:]}),
+    "a tensor": lambda text: {"outputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}]},
+    "a tensor among others": lambda text: {
+        "outputs": [
+            {"name": "logits", "datatype": "FP32", "shape": [1], "data": [0.5]},
+            {"name": "text", "datatype": "BYTES", "shape": [1, 1], "data": [[text]]},
+        ]
+    },
+    "generation": lambda text: {"generation": text, "prompt_token_count": 3, "stop_reason": "stop"},
+    "completion": lambda text: {"type": "completion", "completion": text, "stop_reason": "stop_sequence"},
+    "answer": lambda text: {"answer": text},
+    "a stream of answers": lambda text: events({"url": ["https://a"]}, {"answer": text[:3]}, {"answer": text[3:]}),
+    "results": lambda text: {"model_id": "m", "results": [{"generated_text": text, "stop_reason": "eos_token"}]},
+    "results of Titan": lambda text: {"inputTextTokenCount": 3, "results": [{"tokenCount": 2, "outputText": text}]},
+    "Ollama's chat": lambda text: json_lines(
+        {"message": assistant("", thinking="They want 4."), "done": False},
+        {"message": assistant(text[:3]), "done": False},
+        {"message": assistant(text[3:]), "done": False},
+        {"message": assistant(""), "done": True},
+    ),
+    "Ollama's generate": lambda text: json_lines(
+        {"response": text[:3], "done": False}, {"response": text[3:], "done": False}, {"response": "", "done": True}
+    ),
+    "a stream of Responses": responses_stream,
+    "a stream of Anthropic": anthropic_stream,
+    "a stream of TGI": lambda text: events(
+        {"index": 1, "token": {"id": 1, "text": text[:3], "special": False}, "generated_text": None},
+        {"index": 2, "token": {"id": 2, "text": text[3:], "special": False}, "generated_text": None},
+        {"index": 3, "token": {"id": 3, "text": "</s>", "special": True}, "generated_text": text},
+    ),
 }  # fmt: skip
 BARE: dict[str, Callable[[str], Any]] = {
     "text": str,
@@ -163,6 +231,10 @@ def test_a_bare_text_is_found_too(shape: Callable[[str], Any], text: str) -> Non
         "<｜end▁of▁sentence｜>",
         "<end_of_turn>",
         "<think>\n\n</think>\n\n",
+        "<think>The user asks: What is two plus two, please?",
+        "The user asks: What is two plus two, please?\n</think>\n\n",
+        "<|channel|>analysis<|message|>User asks: What is two plus two, please?",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.add<|message|>{}<|call|>",
         "\u200b",
     ],
 )
@@ -218,6 +290,9 @@ def test_without_a_turn_of_the_assistant_there_is_no_answer(body: Any) -> None:
         {"status": "ok"},
         json.dumps({"error": "out of memory"}),
         'data: {"choices": [{"index": 0, "delta": {"content": "It"}}]}\n\ndata: {"error": {"message": "gone"}}\n\ndata: [DONE]\n\n',
+        events({"type": "response.output_text.delta", "delta": "It"}, {"type": "response.failed", "response": {}}),
+        events({"type": "response.output_text.delta", "delta": "It"}, {"type": "error", "message": "gone"}),
+        json_lines({"response": "It", "done": False}, {"error": "gone"}),
         "<!DOCTYPE html>\n<html><body>Sign in</body></html>",
         "\n<html>",
         {}, [], None, True, 3, 1.5, [[]], [None], {"output": None}, {"output": 3}, {"columns": [], "data": []},
@@ -239,6 +314,18 @@ ECHOES = {
     "SmolLM2, decoded": "system\nYou are a helpful AI assistant named SmolLM\nuser\n{question}\nassistant\nIt is 4.",
     "Gemma": "<bos><start_of_turn>user\n{question}<end_of_turn>\n<start_of_turn>model\nIt is 4.",
     "Vicuna": "USER: {question} ASSISTANT: It is 4.",
+    "Vicuna, with its preamble": "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+    "helpful, detailed, and polite answers to the user's questions. USER: {question} ASSISTANT: It is 4.",
+    "Alpaca": "### Instruction:\n{question}\n\n### Response:\nIt is 4.",
+    "Alpaca, with its preamble": "Below is an instruction that describes a task. Write a response that appropriately completes the "
+    "request.\n\n### Instruction:\n{question}\n\n### Response:\nIt is 4.",
+    "Guanaco": "### Human: {question}### Assistant: It is 4.",
+    "Claude's text completions": "Human: {question}\n\nAssistant: It is 4.",
+    "Titan": "User: {question}\nBot: It is 4.",
+    "Phi-2": "Instruct: {question}\nOutput: It is 4.",
+    "questions and answers": "Answer the question.\n\nQuestion: {question}\nAnswer: It is 4.",
+    "gpt-oss": "<|start|>system<|message|>You are ChatGPT.\n# Valid channels: analysis, commentary, final.<|end|>"
+    "<|start|>user<|message|>{question}<|end|><|start|>assistant<|channel|>final<|message|>It is 4.",
 }
 
 
@@ -247,8 +334,9 @@ ECHOES = {
 def test_the_prompt_in_front_is_not_the_answer(echo: str, shape: str) -> None:
     asked = [{"role": "system", "content": "Be short."}, user(QUESTION)] if "<<SYS>>" in echo else [user(QUESTION)]
     sent = echo.format(question=QUESTION)
-    assert answer_text(SHAPES[shape](sent), asked) == "It is 4."
+    assert answer_text(SHAPES[shape](sent), asked).strip() == "It is 4."
     assert answer_text(SHAPES[shape](sent.removesuffix("It is 4.")), asked) == ""
+    assert answer_text(SHAPES[shape](sent.removesuffix("It is 4.").rstrip()), asked) == ""
 
 
 def test_a_whole_conversation_in_front_is_not_the_answer() -> None:
@@ -258,6 +346,27 @@ def test_a_whole_conversation_in_front_is_not_the_answer() -> None:
     assert answer_text({"output": rendered}, ASKED) == ""
     decoded = "".join(f"{role}\n{text}\n" for role, text in turns) + "assistant\n"
     assert answer_text([decoded + "It is 4."], ASKED) == "It is 4."
+
+
+@pytest.mark.parametrize("template", [("### Instruction:\n", "\n\n### Response:\n", "\n\n"), ("Human: ", "\n\nAssistant: ", "\n\n"),
+                                      ("USER: ", " ASSISTANT: ", "</s>")], ids=["Alpaca", "Claude", "Vicuna"])  # fmt: skip
+@pytest.mark.parametrize("preamble", ["", "A chat between a curious user and an artificial intelligence assistant. "])
+def test_a_whole_conversation_without_control_tokens_is_not_the_answer(
+    template: tuple[str, str, str], preamble: str
+) -> None:
+    ask, answer, end = template
+    rendered = f"{preamble}{ask}Good morning.{answer}Good morning to you.{end}{ask}{QUESTION}{answer}"
+    assert answer_text({"output": rendered + "It is 4."}, ASKED) == "It is 4."
+    assert answer_text({"output": rendered}, ASKED) == ""
+
+
+@pytest.mark.parametrize("shape", {**SHAPES, **BARE}.values(), ids={**SHAPES, **BARE})
+def test_of_channels_only_the_final_one_is_the_answer(shape: Callable[[str], Any]) -> None:
+    final = "<|channel|>final<|message|>Paris"
+    assert answer_text(shape(final), ASKED) == "Paris"
+    thoughts = f"<|channel|>analysis<|message|>User asks: {QUESTION}<|end|><|start|>assistant"
+    assert answer_text(shape(f"{thoughts}{final}<|return|>"), ASKED) == "Paris"
+    assert answer_text(shape(final.replace("final", "final <|constrain|>json")), ASKED) == "Paris"
 
 
 @pytest.mark.parametrize("greeting", ["Bye!", "Good night.", "Thank you very"])
@@ -272,8 +381,21 @@ def test_a_question_that_the_model_asks_itself_ends_its_answer() -> None:
     assert answer_text(goes_on, ASKED) == "It is 4."
 
 
-def test_the_question_within_the_answer_stays() -> None:
-    text = f"You ask: {QUESTION} It is 4."
+def test_a_preamble_without_marks_is_not_the_answer() -> None:
+    assert answer_text({"output": f"Answer the question that follows.\n\n{QUESTION}\n"}, ASKED) == ""
+    assert answer_text({"output": "You may say so too. Bye!"}, [user("Bye!")]) == "You may say so too. Bye!"
+
+
+@pytest.mark.parametrize("quoting", ["You ask: {question} It is 4.", "I quote the user: {question} It is 4."])
+def test_the_question_within_the_answer_stays(quoting: str) -> None:
+    text = quoting.format(question=QUESTION)
+    assert answer_text({"output": text}, ASKED) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["<think>Two and two.</think>It is 4.", "Two and two.</think>It is 4.", "It is 4.<think>"]
+)
+def test_an_answer_beside_thoughts_stays(text: str) -> None:
     assert answer_text({"output": text}, ASKED) == text
 
 
