@@ -5,7 +5,7 @@ of their own. What a message carries beside its role and text (tool calls, thoug
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -38,9 +38,13 @@ MATERIALS = ("input", "context")
 
 MEANINGS = {
     **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), "what is talked about beside the text"),
-    **dict.fromkeys(("label", "chosen", "rejected"), "which answers are good ones"),
+    **dict.fromkeys(
+        ("label", "kto_tag", "chosen", "rejected", "rejected_response", "rating"), "which answers are good ones"
+    ),
+    **dict.fromkeys(("instruction", "question", "query", "messages", "conversations"), "what was said"),
+    **dict.fromkeys(("weight", "train", "loss", "train_detail", "loss_scale"), "what of the row is to be learnt"),
 }
-"""Columns that change what a row means, and what of it they tell."""
+"""Columns, and fields of messages, that change what a row means, and what of it they tell."""
 
 SPEAKERS = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant", "bing": "assistant",
@@ -55,6 +59,8 @@ THOUGHTS = ("thinking", "reasoning_content", "reasoning")
 MASKS = ("weight", "train", "loss")
 """Which says that an answer is not to be learnt: OpenAI's word, Axolotl's, ms-swift's."""
 TEXT_PARTS = ("text", "input_text", "output_text")
+BESIDE_TEXT = ("type", "text", "annotations", "cache_control", "logprobs")
+"""What a part of text has beside it that nobody would miss."""
 
 
 WANTED: dict[Format | None, str] = {
@@ -112,12 +118,17 @@ def columns_of(
     chosen = replace(_choose(file, set(found), format, prompt, response), found=frozenset(found))
     extra = sorted(set(found) - chosen.known)
     if extra and not may_have_more:
-        lost = "; ".join(f"{name} tells {MEANINGS[name]}" for name in extra if name in MEANINGS)
         raise UnreadableFile(
             f"{file} has columns that are not of a conversation: {listed(extra)}. "
-            "Set extra_columns to drop to leave them out of the sample" + (f", but {lost}." if lost else ".")
+            f"Set extra_columns to drop to leave them out of the sample{but_for(extra)}."
         )
     return chosen
+
+
+def but_for(names: Iterable[str]) -> str:
+    """What would be lost with `names`, as a sentence goes on with it; empty if it is nothing that is known."""
+    lost = "; ".join(f"{name} tells {MEANINGS[name]}" for name in names if name in MEANINGS)
+    return f", but {lost}" if lost else ""
 
 
 def _choose(file: str, found: set[str], format: Format | None, prompt: str | None, response: str | None) -> Columns:
@@ -126,7 +137,8 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
         format = "prompt_response"
     else:
         pairs = PAIRS
-    others = frozenset({"prompt_id", "tools", "functions", *_first(SYSTEMS, found)})
+    # Whether they are in the file's first rows or not: in JSON a row may leave them out.
+    others = frozenset({"prompt_id", "tools", "functions", "schemaVersion", *SYSTEMS})
     if format in (None, "messages") and "messages" in found:
         return Columns("messages", "messages", others=others | {"prompt"})
     if format in (None, "sharegpt"):
@@ -136,7 +148,7 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
     if format in (None, "prompt_response"):
         for asked, answered in pairs:
             if {asked, answered} <= found:
-                others |= {"id", "history", *_first(MATERIALS, found - {asked, answered})}
+                others |= {"id", "history", *MATERIALS}
                 return Columns("prompt_response", prompt=asked, response=answered, others=others - {asked, answered})
     told = f"Its columns are {listed(sorted(found))}"
     if prompt or response:
@@ -155,11 +167,6 @@ def _choose(file: str, found: set[str], format: Format | None, prompt: str | Non
         f"{told}. {'Set format to auto, or name' if format else 'Name'} the columns of the prompt and the response in "
         "prompt_column and response_column, or write the rows as messages."
     )
-
-
-def _first(names: Sequence[str], found: Collection[str]) -> list[str]:
-    """The first of `names` that is among `found`, if any is."""
-    return [name for name in names if name in found][:1]
 
 
 @dataclass
@@ -205,8 +212,8 @@ def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversatio
         column = str(columns.messages)
         made.messages = _messages(column, row.get(column), made.left_out, may_have_more)
         made.prompt = _text("prompt", row.get("prompt")) if columns.format == "messages" else None
-    for name in _first(SYSTEMS, columns.others):
-        if (system := _text(name, row.get(name))) and system.strip():
+    for name in SYSTEMS if row.keys() & {*SYSTEMS} else ():
+        if name in columns.others and (system := _content(row.get(name), name)) and system.strip():
             if made.messages and made.messages[0]["role"] == "system":
                 raise BadRow(f"has a system message and a text in {name} beside it", system)
             made.messages.insert(0, {"role": "system", "content": system})
@@ -221,15 +228,28 @@ def _pair(row: Row, columns: Columns, left_out: set[str], may_have_more: bool) -
     messages = _earlier(row.get("history")) if "history" in columns.others else []
     for name, role in ((str(columns.prompt), "user"), (str(columns.response), "assistant")):
         value = row.get(name)
-        if isinstance(value, list):
+        if not isinstance(value, list):
+            messages.append({"role": role, "content": _text(name, value)})
+        elif role == "assistant":
             messages += _messages(name, value, left_out, may_have_more)
-            continue
-        text = _text(name, value)
-        for material in _first(MATERIALS, columns.others) if role == "user" and text else ():
-            if (more := _text(material, row.get(material))) and more.strip():
-                text = f"{text}\n\n{more}"
-        messages.append({"role": role, "content": text})
+        else:
+            # Of a prompt that is a conversation nothing is learnt, as TRL has it.
+            asked = _messages(name, value, left_out, may_have_more)
+            messages += [its | {"weight": 0} if its["role"] == "assistant" else its for its in asked]
+        if role == "user":
+            _add_material(messages, row, columns)
     return messages
+
+
+def _add_material(messages: list[Row], row: Row, columns: Columns) -> None:
+    """What the prompt is about follows its last words."""
+    for name in MATERIALS:
+        more = _text(name, row.get(name)) if name in columns.others else None
+        asked = messages[-1] if messages and messages[-1]["role"] == "user" else None
+        if more and more.strip():
+            if asked is None or not asked["content"]:
+                raise BadRow(f"has {name} beside a prompt that does not end with the user's words", more)
+            asked["content"] += f"\n\n{more}"
 
 
 def _earlier(history: object) -> list[Row]:
@@ -312,14 +332,20 @@ def _from_sharegpt(given: Row) -> Row:
     return {**given, "role": SPEAKERS.get(speaker, speaker) if isinstance(speaker, str) else speaker, "content": value}
 
 
-def _content(value: object) -> str | None:
+def _content(value: object, name: str = "content") -> str | None:
     """A message's text; of a list of parts, each on a line of its own."""
     if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
         for part in value:
-            if part.get("type", "text") not in TEXT_PARTS or not isinstance(part.get("text"), str):
-                raise BadRow("content has a part that is no text", part.get("type") or ", ".join(map(str, part)))
+            beside = [key for key, more in part.items() if key not in BESIDE_TEXT and more not in (None, [], {})]
+            if part.get("type", "text") not in TEXT_PARTS or not isinstance(part.get("text"), str) or beside:
+                shown = (
+                    part.get("type", "text")
+                    if part.get("type", "text") not in TEXT_PARTS
+                    else ", ".join(map(str, part))
+                )
+                raise BadRow(f"{name} has a part that is no text", shown)
         value = "\n".join(part["text"] for part in value)
-    return _text("content", value)
+    return _text(name, value)
 
 
 def _calls(value: object) -> list[Row]:
@@ -337,7 +363,9 @@ def _older_call(call: object) -> list[Row] | None:
 
 
 def _tools(tools: object, functions: object) -> list[Row]:
-    if functions and not tools:
+    if functions and tools:
+        raise BadRow("has tools and functions", ", ".join(map(str, (tools, functions))))
+    if functions:
         return [{"type": "function", "function": its} for its in _objects("functions", functions)]
     return _objects("tools", tools) if tools else []
 
@@ -350,6 +378,8 @@ def _objects(name: str, value: object) -> list[Row]:
         _text(name, json.dumps(value, ensure_ascii=False, allow_nan=False))
     except ValueError as error:
         raise BadRow(f"{name} has a number that JSON has not", str(value)) from error
+    except TypeError as error:
+        raise BadRow(f"{name} has a value that is neither text, number nor truth", str(value)) from error
     return value
 
 

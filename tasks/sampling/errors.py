@@ -9,6 +9,8 @@ EXCERPT_CHARACTERS = 80
 UNKNOWN_KEYS = "unknown keys"
 """How rules end that `extra_columns` decides."""
 NOT_UTF8 = "is not UTF-8"
+CARD = "`configs` of a README.md beside it, with their folder as the source"
+"""Where a card is looked for: beside a file that is the source itself none is read."""
 
 
 def too_long(max_characters: int) -> str:

@@ -21,6 +21,8 @@ from tasks.sampling.tree import DataFile, Tree
 CONFIGS_PAGE = "https://huggingface.co/docs/hub/datasets-manual-configuration"
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
 """What `datasets` reads of a repository beside its data."""
+UNFOLLOWED = frozenset({"filters", "columns"})
+"""Settings of a reader that choose rows or columns: read otherwise, other rows would be taken than `datasets` takes."""
 MOST_CARD_BYTES = 8 << 20
 MOST_CARD_VALUES = 100_000
 
@@ -172,7 +174,8 @@ def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datas
         name = None if folder else _subset(tree, list(configs), found.default_config_name, subset)
         name = name or found.default_config_name or next(iter(configs))
         if name not in configs:
-            raise ValueError(f"BuilderConfig '{name}' not found. Available: {list(configs)}")
+            # A card may name a default that it does not describe.
+            raise LookupError(name)
         config = configs[name]
         files = config.data_files or {}
         if isinstance(files, datasets.data_files.DataFilesPatternsDict):
@@ -195,6 +198,11 @@ def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datas
         if field.name not in ("name", "version", "data_dir", "data_files", "description", "features")
         and (value := getattr(config, field.name)) != getattr(type(config)(), field.name)
     }
+    if unfollowed := sorted(options.keys() & UNFOLLOWED):
+        raise SourceUnavailable(
+            f"The dataset card of {tree.id} says {' and '.join(unfollowed)}, which is not followed here. Write the rows that "
+            "are meant to a file of their own, and take it out of the card's `configs`."
+        )
     return Layout(folder or config.name, described, options, splits, f"{folder}/" if folder else "")
 
 

@@ -1,7 +1,7 @@
 """What the names of a split's files say, and when they say too little to take the files."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -13,6 +13,9 @@ SHARD = re.compile(r"[-_. ](?P<index>\d+)[-_]of[-_](?P<count>\d+)([-_.][0-9a-f]{
 """How `push_to_hub` and others number the files of a split; uploads of before 2023 have a hash behind."""
 PART = re.compile(r"(?:(?:^|[-_. /])(?:part|shard|chunk)[-_. ]?|[-_. ](?=\d{5}\Z))(?P<number>\d+)\Z")
 """How those number them who do not say of how many."""
+
+HELD_OUT = frozenset({"test", "tests", "val", "valid", "validation", "dev", "eval", "evaluation", "heldout", "holdout"})
+"""Words of splits, which `datasets` knows in lower case and by themselves only."""
 
 MOST_PARTS = 100_000
 """More files than that no folder may have."""
@@ -133,11 +136,15 @@ def refuse_unlike(source: str, split: str, names: list[str]) -> None:
     `train.rejected.jsonl`.
     """
     families: dict[str, list[str]] = defaultdict(list)
+    twins = {twin for twin, count in Counter((_path(name), format_of(name)) for name in names).items() if count > 1}
     for name in names:
-        families[_family(name, split)].append(name)
+        ending = PurePosixPath(name).suffixes if (_path(name), format_of(name)) in twins else []
+        families["".join([_family(name, split), *ending])].append(name)
     if len(families) == 1:
         return
-    folders = {str(PurePosixPath(family).parent) for family in families}
+    # As they are called: a family has no numbers.
+    depths = {family: len(PurePosixPath(family).parts) - 1 for family in families}
+    folders = {"/".join(PurePosixPath(its[0]).parts[: depths[family]]) or "." for family, its in families.items()}
     told = f"{source}: split {split} would be made of files that are not alike: {listed(names)}"
     if len(folders) == len(families) and "." not in folders:
         raise SourceUnavailable(
@@ -153,8 +160,11 @@ def refuse_unlike(source: str, split: str, names: list[str]) -> None:
 def _family(name: str, split: str) -> str:
     """What a file's path says beside a number: its folder, its name where that is what makes it the split's, and whether it
     says that it is not meant."""
-    parts = re.split(r"[^a-z]+", without_compression(name.lower()))
-    return " ".join([_place(name, split), *sorted(NOT_MEANT.intersection(parts))])
+    path = without_compression(name)
+    words = set(re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path).lower()))
+    other = re.sub(r"(set|data|split)\b", "", " ".join(sorted(words))).split()
+    numbered = ["shards"] if SHARD.search(_path(name)) else []
+    return " ".join([_place(name, split), *sorted(NOT_MEANT & words), *sorted(HELD_OUT.intersection(other)), *numbered])
 
 
 def _place(name: str, split: str) -> str:
@@ -187,4 +197,5 @@ def _dotted(stem: str) -> str:
 
 
 def _without_numbers(text: str) -> str:
-    return re.sub(r"[-_. ]*\d+", "", SHARD.sub("", text))
+    """Without what only counts or dates: a version (`v2`) and a size (`72b`, `10k`) say that it is another thing."""
+    return re.sub(r"[-_. ]*(?<![vV\d])\d+([T_-]?\d+)*Z?(?![A-Za-z\d])", "", SHARD.sub("", text))

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tasks.sampling.conversations import MESSAGE, SCHEMA, BadRow, Columns, columns_of, conversation, without_nulls
-from tasks.sampling.errors import Finding, UnreadableFile, excerpt, too_long
+from tasks.sampling.errors import CARD, Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
 from tasks.sampling.names import COMPRESSIONS
 from tasks.sampling.parameters import DatasetSampling
@@ -104,8 +104,8 @@ class SplitReader:
 def _open(file: DataFile, reader: str, source: Source, params: DatasetSampling) -> Reader:
     if reader == "parquet":
         return _ParquetConversations(file, params)
-    if reader == "json" and not source.reader_options.keys() & {"field", "encoding", "encoding_errors"}:
-        return _JsonConversations(file, params)
+    if reader == "json" and not source.reader_options.get("field"):
+        return _JsonConversations(file, params, source.reader_options)
     return _StreamedConversations(file, reader, source.reader_options, params)
 
 
@@ -175,20 +175,21 @@ def _with_prompt(columns: Columns) -> bool:
 class _JsonConversations:
     """JSON Lines, or an array."""
 
-    def __init__(self, file: DataFile, params: DatasetSampling) -> None:
+    def __init__(self, file: DataFile, params: DatasetSampling, options: dict[str, Any]) -> None:
         from tasks.sampling.formats.json_text import JsonReader
 
         self._file = file
         self._may_have_more = params.extra_columns == "drop"
-        self._reader = JsonReader(file, params.max_characters)
+        encoding, on_error = options.get("encoding"), options.get("encoding_errors") or "strict"
+        self._reader = JsonReader(file, params.max_characters, encoding, on_error)
         self.rows = self._reader.rows
         try:
             self._columns = _columns(file, self._reader.columns or ["messages"], params)
         except UnreadableFile:
             if self.rows == 1 and (key := self._reader.below):
                 raise UnreadableFile(
-                    f"{file.name} is one JSON object whose key {key} holds rows. Write them as one array, or say so in the "
-                    f"dataset card's `configs` (field: {key})."
+                    f"{file.name} is one JSON object whose key {key} holds rows. Write them as one array, or say so "
+                    f"(field: {key}) in the {CARD}."
                 ) from None
             raise
 

@@ -1,6 +1,7 @@
 """Samples a dataset: finds its files, chooses rows, checks each, writes them, and remembers what it wrote."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.sampling.checks import Checker, Rules
-from tasks.sampling.errors import NOT_UTF8, SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
+from tasks.sampling.conversations import but_for
+from tasks.sampling.errors import CARD, NOT_UTF8, SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import SplitReader
 from tasks.sampling.results import DroppedRows, SampledDataset, SampledSplit, SourceFile
@@ -135,11 +137,14 @@ class _Sampling:
     def _remedy(self) -> str:
         params = self._params
         if all(rule.endswith(UNKNOWN_KEYS) for rule in self._rules_broken):
-            return "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
+            names = dict.fromkeys(name for finding in self._findings for name in re.findall(r"\w+", finding.excerpt))
+            lost = but_for(names)
+            lost = f"{lost};" if lost else ","
+            return f"Set extra_columns to drop to leave such keys out of the sample{lost} or mend the dataset."
         if NOT_UTF8 in self._rules_broken:
             return (
                 "Write the file as UTF-8 (of an older Windows: `iconv -f WINDOWS-1252 -t UTF-8`), or name its encoding in the "
-                "dataset card's `configs`. Dropping such rows would drop those with letters beyond English."
+                f"{CARD}. Dropping such rows would drop those with letters beyond English."
             )
         if self._invalid == self._sampled:
             return "That is every row of the sample. Mend the dataset or the parameters."

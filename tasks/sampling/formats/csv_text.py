@@ -1,11 +1,12 @@
 """What a reader of CSV passes over in silence: rows of another length than the header, quotes that do not fit."""
 
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tasks.sampling.errors import UnreadableFile, listed
+from tasks.sampling.errors import CARD, UnreadableFile, listed
 
 NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
 MOST_FIELD_BYTES = (1 << 31) - 1
@@ -48,8 +49,8 @@ def require_even_rows(path: Path, name: str, options: dict[str, Any]) -> None:
         ) from error
     except UnicodeDecodeError as error:
         raise UnreadableFile(
-            f"{name} is not UTF-8. Write it as UTF-8, or name its encoding in the dataset card's `configs` (encoding: "
-            "latin-1)."
+            f"{name} is not UTF-8. Write it as UTF-8, or name its encoding (encoding: cp1252 is that of Western Windows) in the "
+            f"{CARD}."
         ) from error
     except (LookupError, TypeError) as error:
         raise UnreadableFile(
@@ -65,5 +66,5 @@ def _require_columns(header: list[str], name: str) -> None:
         if len(header) == 1 and separator in header[0]:
             raise UnreadableFile(
                 f"{name} has one column, {listed(header)}, as if its cells were separated by {NAMES[separator]}. Write it with "
-                f"commas, or say so in the dataset card's `configs` (sep: {separator!r})."
+                f"commas, or say so (sep: {json.dumps(separator)}) in the {CARD}."
             )

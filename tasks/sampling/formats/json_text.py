@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tasks.sampling.conversations import SHAREGPT_COLUMNS, BadRow
-from tasks.sampling.errors import NOT_UTF8, Finding, UnreadableFile, excerpt, too_long
+from tasks.sampling.errors import CARD, NOT_UTF8, Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import row_bytes
 from tasks.sampling.formats.compressed import CHUNK_BYTES, Stream, decompressed, require_kind
 from tasks.sampling.formats.kind import BYTE_ORDER_MARK
 from tasks.sampling.tree import DataFile
 
 SPACE = b" \t\r\n"
+OTHER_ARRAYS = frozenset(
+    {"messages", "tools", "functions", "system", "history", "contents", "chosen", "rejected", *SHAREGPT_COLUMNS}
+)
+"""Arrays of objects that a single row may have."""
 _IN_TEXT = re.compile(rb'["\\]')
 _OUTSIDE = re.compile(rb'["{}\[\],]')
 
@@ -51,13 +57,19 @@ class _Text:
 class JsonReader:
     """One file of rows in JSON."""
 
-    def __init__(self, file: DataFile, max_characters: int) -> None:
+    def __init__(
+        self, file: DataFile, max_characters: int, encoding: str | None = None, on_error: str = "strict"
+    ) -> None:
         """Counts the file's rows.
+
+        Args:
+            encoding: of the text, and what is done (`codecs`' word) with bytes that are not of it; None: UTF-8, row by row.
 
         Raises:
             UnreadableFile: it is damaged, or something else.
         """
         self._file = file
+        self._encoding, self._on_error = encoding, on_error
         self._max_characters = max_characters
         self._most_bytes = row_bytes(max_characters)
         self.rows = 0
@@ -65,11 +77,14 @@ class JsonReader:
         self.below: str | None = None
         """Where the file is one object: the key below which it has an array of objects."""
         require_kind(file)
+        self._begins = False
+        """Whether the first row is an object."""
         last: _Text | None = None
         for last in self._texts():
             self.rows += 1
             if not self.columns and last.text is not None:
                 self.columns, self.below = _keys(last.text)
+                self._begins = self.rows == 1 and bool(self.columns)
         self._require_json(last)
 
     def read(self, indices: np.ndarray) -> Iterator[JsonRow]:
@@ -95,9 +110,24 @@ class JsonReader:
             finding = Finding(self._file.name, text.number, bad.rule, excerpt(bad.value))
             return JsonRow(index, text.number, text.size, finding=finding)
 
+    @contextmanager
+    def _text(self) -> Iterator[Stream]:
+        """The file's bytes, decompressed and in UTF-8."""
+        with decompressed(self._file) as stream:
+            if self._encoding is None:
+                yield stream
+                return
+            try:
+                yield _AsUtf8(stream, self._encoding, self._on_error)
+            except (LookupError, UnicodeError) as error:
+                raise UnreadableFile(
+                    f"{self._file.name} cannot be read with encoding {self._encoding!r}, as the dataset card says. Mend its "
+                    "`configs`."
+                ) from error
+
     def _texts(self) -> Iterator[_Text]:
         """The rows' texts. Blank lines are none."""
-        with decompressed(self._file) as stream:
+        with self._text() as stream:
             head = stream.read(CHUNK_BYTES).removeprefix(BYTE_ORDER_MARK)
             if head.lstrip(SPACE).startswith(b"["):
                 yield from _elements(self._file.name, head.lstrip(SPACE), stream, self._most_bytes)
@@ -107,12 +137,12 @@ class JsonReader:
     def _require_json(self, last: _Text | None) -> None:
         """Refuses a file that is no JSON as a whole: of which no row is, or which breaks off."""
         name = self._file.name
+        if self.rows > 1 and not self._begins and self._is_one_object():
+            raise UnreadableFile(
+                f"{name} is one JSON object over several lines. Write each row on a line of its own, or all of them as one "
+                f"array; where they are an array below a key, say so (field: KEY) in the {CARD}."
+            )
         if self.rows and not self.columns:
-            if self._is_one_object():
-                raise UnreadableFile(
-                    f"{name} is one JSON object over several lines. Write each row on a line of its own, or all of them as one "
-                    "array; where they are an array below a key, say so in the dataset card's `configs` (field: KEY)."
-                )
             first = self._parsed(0, next(self._texts()))
             fault = f"{first.finding.rule}: {first.finding.excerpt}" if first.finding else "has no key"
             raise UnreadableFile(
@@ -126,13 +156,28 @@ class JsonReader:
             )
 
     def _is_one_object(self) -> bool:
-        with decompressed(self._file) as stream:
+        with self._text() as stream:
             head = stream.read(CHUNK_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip(SPACE)
         try:
             found, end = json.JSONDecoder().raw_decode(head.decode(errors="replace"))
         except (ValueError, RecursionError):
             return False
         return isinstance(found, dict) and end > head.find(b"\n") > 0
+
+
+class _AsUtf8:
+    """A stream of text in another encoding."""
+
+    def __init__(self, stream: Stream, encoding: str, on_error: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(on_error)
+
+    def read(self, size: int) -> bytes:
+        """About `size` bytes; none at the end."""
+        while True:
+            data = self._stream.read(size)
+            if (text := self._decoder.decode(data, final=not data)) or not data:
+                return text.encode()
 
 
 def _lines(head: bytes, stream: Stream, most_bytes: int) -> Iterator[_Text]:
@@ -255,7 +300,7 @@ def _keys(text: bytes) -> tuple[list[str], str | None]:
     if not isinstance(row, dict):
         return [], None
     arrays = [key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    arrays = [key for key in arrays if key not in ("messages", "tools", *SHAREGPT_COLUMNS)]
+    arrays = [key for key in arrays if key not in OTHER_ARRAYS]
     # Without any key it has the one that is missed.
     return list(row) or ["messages"], next(iter(arrays), None)
 

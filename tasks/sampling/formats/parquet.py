@@ -241,7 +241,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.list_(pa.field(kind.value_field.name, _plain(kind.value_type)))
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(its.name, _plain(its.type)) for its in kind])
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    # Of a field that is null everywhere a cast forgets the length.
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
         return pa.string()
     return kind
 

@@ -10,8 +10,8 @@ from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import only_train, read_jsonl
 
 AS_UTF8 = (
-    "Write the file as UTF-8 (of an older Windows: `iconv -f WINDOWS-1252 -t UTF-8`), or name its encoding in the dataset card's "
-    "`configs`. Dropping such rows would drop those with letters beyond English."
+    "Write the file as UTF-8 (of an older Windows: `iconv -f WINDOWS-1252 -t UTF-8`), or name its encoding in the `configs` of a "
+    "README.md beside it, with their folder as the source. Dropping such rows would drop those with letters beyond English."
 )
 FOLDER = Path(__file__).parents[2] / "data" / "bad_rows"
 

@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -638,6 +640,85 @@ def test_a_column_of_the_system_s_text_speaks_first_in_every_format(row: Row, fo
     assert train.left_out == {}
 
 
+def test_what_only_later_rows_have_is_known_too(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"instruction": ASKED, "output": ANSWERED},
+        {"instruction": "Shorten.", "input": "Good day", "output": "Hi", "system": "You are brief."},
+        {"instruction": "Shorten.", "context": "Good night", "output": "Night"},
+    ]
+    assert [row["messages"] for row in _written(rows, tmp_path)] == [
+        PAIR,
+        [SYSTEM, *_said(("user", "Shorten.\n\nGood day"), ("assistant", "Hi"))],
+        _said(("user", "Shorten.\n\nGood night"), ("assistant", "Night")),
+    ]
+    told = _refused(
+        [{"input": ASKED, "output": ANSWERED}, {"instruction": "Do.", "input": "it", "output": "x"}], tmp_path
+    )
+    assert "of the sample, but instruction tells what was said; or mend the dataset." in told
+
+
+def test_a_prompt_of_messages_has_its_material_and_teaches_nothing_itself(tmp_path: Path) -> None:
+    prompt = [*PAIR, {"role": "user", "content": "And?"}]
+    row = {"prompt": prompt, "completion": [{"role": "assistant", "content": "Yes."}], "context": "Of France."}
+    assert _written([row], tmp_path)[0]["messages"] == [
+        PAIR[0],
+        PAIR[1] | {"weight": 0},
+        *_said(("user", "And?\n\nOf France."), ("assistant", "Yes.")),
+    ]
+    told = _refused([row | {"prompt": PAIR}], tmp_path)
+    assert "row 1: has context beside a prompt that does not end with the user's words: 'Of France.'" in told
+
+
+def test_the_rows_of_bedrock_are_taken(tmp_path: Path) -> None:
+    parts = [{"role": message["role"], "content": [{"text": message["content"]}]} for message in PAIR]
+    row = {"schemaVersion": "bedrock-conversation-2024", "system": [{"text": SYSTEM["content"]}], "messages": parts}
+    assert _written([row], tmp_path)[0]["messages"] == [SYSTEM, *PAIR]
+
+
+def test_a_picture_beside_a_text_is_not_dropped_with_its_part(tmp_path: Path) -> None:
+    picture = [{"type": "text", "text": "Who?", "image": {"format": "png"}}]
+    told = _refused([{"messages": [{"role": "user", "content": picture}, PAIR[1]]}], tmp_path)
+    assert "row 1: content has a part that is no text: 'type, text, image'" in told
+
+
+@pytest.mark.parametrize("field", ["refusal", "tool_calls", "name"])
+def test_a_field_that_is_null_everywhere_is_none(field: str, tmp_path: Path) -> None:
+    rows = [{"messages": [message | {field: None} for message in PAIR]}] * 1
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    assert read_jsonl(train_of(tmp_path / "rows.parquet", tmp_path / "out").path)[0]["messages"] == PAIR
+
+
+@pytest.mark.parametrize("value", [date(2026, 11, 29), Decimal("1.5"), b"x"])
+def test_arguments_that_are_no_json_are_named(value: object, tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "now", "arguments": {"at": value}}}
+    rows = [{"messages": [PAIR[0], {"role": "assistant", "content": "", "tool_calls": [call]}]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    with pytest.raises(InvalidRows, match="row 1: tool_calls has a value that is neither text, number nor truth"):
+        train_of(tmp_path / "rows.parquet", tmp_path / "out")
+
+
+def test_json_in_another_encoding_may_have_rows_of_any_shape(tmp_path: Path) -> None:
+    rows = [{"messages": _said(("user", "é"), ("assistant", "x"))}, {"messages": CALLED_WRITTEN, "tools": [WEATHER]}]
+    (tmp_path / "made").mkdir()
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "made/rows.jsonl").write_bytes(lines.encode("latin-1"))
+    card = {"configs": [{"config_name": "default", "data_files": "rows.jsonl", "encoding": "latin-1"}]}
+    (tmp_path / "made/README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
+    written = read_jsonl(train_of(tmp_path / "made", tmp_path / "out").path)
+    assert [row["messages"] for row in written] == [row["messages"] for row in rows]
+    card["configs"][0]["encoding"] = "utf-16"
+    (tmp_path / "made/README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
+    with pytest.raises(UnreadableFile, match="cannot be read with encoding 'utf-16', as the dataset card says"):
+        train_of(tmp_path / "made", tmp_path / "out")
+
+
+def test_one_conversation_over_several_lines_is_told_as_that(tmp_path: Path) -> None:
+    said = ",\n".join(json.dumps(message) for message in PAIR)
+    (tmp_path / "rows.json").write_text(f'{{\n "messages": [\n{said}\n ]\n}}\n')
+    with pytest.raises(UnreadableFile, match="is one JSON object over several lines"):
+        train_of(tmp_path / "rows.json", tmp_path / "out")
+
+
 def test_two_texts_of_the_system_s_are_refused(tmp_path: Path) -> None:
     told = _refused([{"messages": [SYSTEM, *PAIR], "system": "Be long."}], tmp_path)
     assert "row 1: has a system message and a text in system beside it: 'Be long.'" in told
@@ -695,6 +776,9 @@ def test_an_answer_that_is_masked_by_any_word_is_not_learnt(mask: Row, tmp_path:
 
 
 def test_a_column_that_changes_what_a_row_means_is_not_advised_away(tmp_path: Path) -> None:
+    for name, meaning in (("kto_tag", "which answers are good ones"), ("weight", "what of the row is to be learnt")):
+        told = _refused([{"messages": PAIR, name: 0}], tmp_path)
+        assert f"of the sample, but {name} tells {meaning}." in told
     told = _refused([{"prompt": ASKED, "completion": ANSWERED, "label": False}], tmp_path)  # KTO's
     assert (
         "Set extra_columns to drop to leave them out of the sample, but label tells which answers are good ones."

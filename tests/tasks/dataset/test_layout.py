@@ -489,6 +489,16 @@ def test_a_split_in_two_formats_is_refused_by_name(described: bool, tmp_path: Pa
         (["chats.jsonl", "chats_old.jsonl"], "that are not alike: chats.jsonl, chats_old.jsonl"),
         (["chats - Copy.jsonl", "chats.jsonl"], "that are not alike: chats - Copy.jsonl, chats.jsonl"),
         (["train/backup/x.jsonl", "train/data.jsonl"], "that are not alike: train/backup/x.jsonl, train/data.jsonl"),
+        (["Test.jsonl", "Train.jsonl"], "that are not alike: Test.jsonl, Train.jsonl"),
+        (["testset.jsonl", "trainset.jsonl"], "that are not alike: testset.jsonl, trainset.jsonl"),
+        (["chatsHeldout.jsonl", "chatsTrain.jsonl"], "that are not alike: chatsHeldout.jsonl, chatsTrain.jsonl"),
+        (["train-00000-of-00001.jsonl", "train.jsonl"], "that are not alike: train-00000-of-00001.jsonl, train.jsonl"),
+        (["train.json", "train.jsonl"], "that are not alike: train.json, train.jsonl"),
+        (["train.jsonl", "train.jsonl.gz"], "that are not alike: train.jsonl, train.jsonl.gz"),
+        (["v1/train.jsonl", "v2/train.jsonl"], "Name the folder that is meant in subset, one of v1, v2"),
+        (["train_v1.jsonl", "train_v2.jsonl"], "that are not alike: train_v1.jsonl, train_v2.jsonl"),
+        (["train_10k.jsonl", "train_1k.jsonl"], "that are not alike: train_10k.jsonl, train_1k.jsonl"),
+        (["qwen72b/train.jsonl", "qwen7b/train.jsonl"], "in subset, one of qwen72b, qwen7b"),
         (["train/data.jsonl", "train/rejected.jsonl"], "that are not alike: train/data.jsonl, train/rejected.jsonl"),
     ],
 )
@@ -503,6 +513,9 @@ def test_what_datasets_would_mix_is_refused(files: list[str], told: str, tmp_pat
     [
         ["2026-11-01.jsonl", "2026-11-03.jsonl"],
         ["chats-20261101.jsonl", "chats-20261103.jsonl"],
+        ["chats-20261101T0300Z.jsonl", "chats-20261103T0301Z.jsonl"],
+        ["train1.jsonl", "train2.jsonl"],
+        ["2023/train.jsonl", "2024/train.jsonl"],
         ["train/de.jsonl", "train/en.jsonl"],
         ["old/chats-1.jsonl", "old/chats-2.jsonl"],
         ["part-00000-4f1c.c000.jsonl", "part-00002-4f1c.c000.jsonl"],  # Spark, which leaves empty parts out
@@ -513,6 +526,12 @@ def test_what_datasets_would_mix_is_refused(files: list[str], told: str, tmp_pat
 def test_what_names_say_nothing_against_is_taken_as_datasets_takes_it(files: list[str], tmp_path: Path) -> None:
     folder = MadeTree(files).write(tmp_path / "made")
     assert ours_finds(folder, ["train"]) == datasets_finds(folder) == {"train": files}
+
+
+def test_a_card_that_chooses_rows_is_not_read_as_if_it_did_not(tmp_path: Path) -> None:
+    configs = [config("default", split("train", "train.parquet"), filters=[["prompt_id", "==", "x"]])]
+    told = _refused(MadeTree(["train.parquet"], configs).write(tmp_path / "made"))
+    assert "says filters, which is not followed here. Write the rows that are meant to a file of their own" in told
 
 
 def test_of_a_folder_that_is_the_subset_nothing_outside_is_taken(tmp_path: Path) -> None:

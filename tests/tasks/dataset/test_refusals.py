@@ -37,6 +37,7 @@ NOT_OURS = re.compile(
 DROPPED = {"on_invalid": "drop", "max_dropped": 1_000_000, "max_dropped_percent": 100}
 """Every bad row may be left out. A broken file is refused all the same."""
 
+BESIDE = "in the `configs` of a README.md beside it, with their folder as the source"
 MEND = "Mend the dataset, or set on_invalid to drop to leave such rows out."
 EVERY_ROW = "That is every row of the sample. Mend the dataset or the parameters."
 LEAVE_KEYS_OUT = "Set extra_columns to drop to leave such keys out of the sample, or mend the dataset."
@@ -312,7 +313,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         "rows.json",
         json.dumps(conversation(1), indent=2),
         "is one JSON object over several lines. Write each row on a line of its own, or all of them as one array; "
-        "where they are an array below a key, say so in the dataset card's `configs` (field: KEY).",
+        f"where they are an array below a key, say so (field: KEY) {BESIDE}.",
     ),
     "a comma after each row": (
         "rows.jsonl",
@@ -339,8 +340,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "rows below a key": (
         "rows.json",
         json.dumps({"data": conversations(3)}),
-        "is one JSON object whose key data holds rows. Write them as one array, or say so in the dataset card's `configs` "
-        "(field: data).",
+        f"is one JSON object whose key data holds rows. Write them as one array, or say so (field: data) {BESIDE}.",
     ),
     "requests of a batch": (
         "rows.jsonl",
@@ -377,8 +377,8 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "CSV separated by semicolons": (
         "rows.csv",
         "prompt;response\nhi;hello\n",
-        "has one column, prompt;response, as if its cells were separated by semicolons. Write it with commas, or say so in the "
-        "dataset card's `configs` (sep: ';').",
+        "has one column, prompt;response, as if its cells were separated by semicolons. Write it with commas, or say so (sep: "
+        f'";") {BESIDE}.',
     ),
     "CSV without a header": ("rows.csv", "hi,hello\nwho,me\n", unknown("hello, hi")),
     "CSV with more cells than columns": (
@@ -406,7 +406,8 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "CSV of Latin-1": (
         "rows.csv",
         "prompt,response\ncafé,olé\n".encode("latin-1"),
-        "is not UTF-8. Write it as UTF-8, or name its encoding in the dataset card's `configs` (encoding: latin-1).",
+        "is not UTF-8. Write it as UTF-8, or name its encoding (encoding: cp1252 is that of Western Windows) "
+        f"{BESIDE}.",
     ),
     "CSV with a zero byte": (
         "rows.csv",
@@ -607,6 +608,8 @@ def test_a_bad_row_is_named_with_its_rule(name: str, tmp_path: Path) -> None:
     source = tmp_path / "rows.jsonl"
     source.write_text(lines(conversation(0), row))
     remedy = LEAVE_KEYS_OUT if name in UNKNOWN_KEYS else MEND
+    if "weight" in name and name in UNKNOWN_KEYS:
+        remedy = remedy.replace(", or mend", ", but weight tells what of the row is to be learnt; or mend")
     assert refusal(source, tmp_path / "out") == f"1 row breaks a rule. {remedy}\n  rows.jsonl, row 2: {said}"
 
 
