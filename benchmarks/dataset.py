@@ -82,14 +82,7 @@ EVERY_SPLIT = ["train_sft", "train_gen", "test_sft", "test_gen"]
 
 def measure(who: str, data: Path, splits: list[str], percent: int, cache: Path) -> Cost:
     """Runs one of the two in a new process. What it writes is removed, apart from what it leaves in `cache`."""
-    environment = {
-        **os.environ,
-        "HF_HOME": str(cache),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-        # Ours is compiled once, too, as what `pip` installs is.
-        "PYTHONDONTWRITEBYTECODE": "",
-    }
+    environment = {**os.environ, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     with tempfile.TemporaryDirectory(dir=data.parent) as out:
         before = _bytes_below(cache)
         os.sync()  # the gigabytes written before would be written to the disk beside it

@@ -132,11 +132,9 @@ def _one_below_the_other(rows: pl.Series) -> tuple[pl.DataFrame, np.ndarray]:
     """All messages, and the place of each row's first with the number of all behind them."""
     lists: Any = rows.to_arrow(compat_level=pl.CompatLevel.newest())
     counts = lists.value_lengths().fill_null(0).to_numpy()
-    if len(counts) and counts.all():
-        # They lie so already.
-        said = pl.Series(lists.flatten())
-    else:
-        said = rows.explode(empty_as_null=True, keep_nulls=True)
+    # Where every row has some they lie so already.
+    lie_so = len(counts) and counts.all()
+    said = pl.Series(lists.flatten()) if lie_so else rows.explode(empty_as_null=True, keep_nulls=True)
     return said.struct.unnest(), np.concatenate([[0], np.cumsum(counts.clip(min=1), dtype=np.int64)])
 
 

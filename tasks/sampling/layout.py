@@ -170,7 +170,10 @@ def _found(tree: Tree, outline: Path, subset: str | None, described: bool, datas
         found = datasets.load.dataset_module_factory(str(outline), data_dir=folder).builder_configs_parameters
         configs = {config.name: config for config in found.builder_configs}
         name = None if folder else _subset(tree, list(configs), found.default_config_name, subset)
-        config = configs[name or found.default_config_name or next(iter(configs))]
+        name = name or found.default_config_name or next(iter(configs))
+        if name not in configs:
+            raise ValueError(f"BuilderConfig '{name}' not found. Available: {list(configs)}")
+        config = configs[name]
         files = config.data_files or {}
         if isinstance(files, datasets.data_files.DataFilesPatternsDict):
             files = files.resolve(str(outline / (config.data_dir or "")), datasets.DownloadConfig())

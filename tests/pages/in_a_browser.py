@@ -24,7 +24,7 @@ ARTIFACTS: dict[str, list[str]] = {
     "dataset-sampling": ["All splits are sampled", "Progress: 100%"],
     "parameters": ["learning_rate", "0.001", "explicit", "default"],
     "pipeline-steps": ["Completed", "Progress: 100%"],
-    "forecast": ["train", "can be learnt", "tokens of answers"],
+    "forecast": ["train", "can be learnt", "of the answers' texts"],
     "steps": ["chat_completion_finetune", "ft_nlp_model_converter", "Completed"],
     "metrics": ["Validation loss before training", "Of the model registered last", "The gate is open", "used by the trainer"],
     "model-card": ["Base model", "Phi-3-mini-4k-instruct", "chat_completion_pipeline", "Data SHA-256", "Flow run", "Git commit"],

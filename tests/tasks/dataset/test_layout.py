@@ -235,7 +235,8 @@ def _held_against_datasets(folder: Path, tree: MadeTree) -> list[bool]:
     if tree.absent not in theirs:
         ours = _outcome(folder, tree.absent, tree.subset)
         if not isinstance(ours, str):
-            names = [] if described else named_after(tree.absent, tree.files)
+            below = f"{tree.subset}/" if tree.subset else ""
+            names = [] if described else named_after(tree.absent, tree.files, below)
             assert ours in (names, *(theirs.values() if len(theirs) == 1 else ()))
     event(f"taken: {sum(taken)} of {len(taken)} splits")
     return taken
