@@ -10,6 +10,7 @@ rescheduled.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from tasks.cost import CostChoice, CostEstimate, Prices, read_prices
 from tasks.credentials import resolve_credentials
 from tasks.dataset import DatasetSampling, sample_dataset
 from tasks.endpoint import DeploymentChoice, check_endpoint_name, create_deployment, create_endpoint
-from tasks.errors import Refused
+from tasks.errors import Refused, redact
 from tasks.jobs import JobFailed, JobPreempted
 from tasks.metrics import MetricGate, review_metrics
 from tasks.models import ModelChoice, find_foundation_model
@@ -259,7 +260,7 @@ def _staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence
 
 def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, left: str) -> Any:
     """The run's end for the person on call: where it failed, why, what it cost and what has been cleaned up."""
-    run_logger().error("Stage %s failed.", stage, exc_info=error)
+    run_logger().error("Stage %s failed.\n%s", stage, redact("".join(traceback.format_exception(error))))
     used = f"Used: {cost.sentence()}. " if cost else ""
     return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}{left}", data=error)
 

@@ -9,8 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task
 from prefect.futures import PrefectFuture
 
-from tasks.errors import read
-from tasks.kinds import MAY_PASS
+from tasks.errors import Refused, read
+from tasks.kinds import REFUSALS
 from tasks.progress import Progress
 
 P = ParamSpec("P")
@@ -67,10 +67,10 @@ class StageClock:
         self._progress.move(100.0, verdict)
 
     def refused(self, stage: Task[..., Any]) -> Exception | None:
-        """Why `stage`, started beside the others, failed for good; None while it has not, or where waiting may help."""
+        """Why Azure refuses `stage`, started beside the others; None while it does not, and of what may be otherwise by the end."""
         error = self.errors.get(stage.name)
         fault = read(error) if error else None
-        return error if fault is None or fault.kind not in MAY_PASS else None
+        return error if isinstance(error, Refused) or (fault is not None and fault.kind in REFUSALS) else None
 
     def stage_of(self, error: Exception) -> str | None:
         """Which stage failed: the one whose error it is, else the first."""

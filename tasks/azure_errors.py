@@ -39,10 +39,25 @@ class Known:
         return self._compiled.search(text) is not None
 
 
+PREEMPTED = r"\bPreemptionError\b|nodes of this job got pre-?empted"
+"""Azure's own words. A job's log may speak of pre-emption as it likes."""
+
 KNOWN: tuple[Known, ...] = (
+    # Said before all others: their messages name actions and scopes, in which anything may stand.
+    Known(
+        r"^(\(\w+\) )?(Linked)?AuthorizationFailed\b",
+        Kind.ROLES,
+        "the identity has no role that allows it (or the name of subscription, group or workspace is misspelt)",
+    ),
+    Known(
+        r"DenyAssignmentAuthorizationFailed",
+        Kind.POLICY,
+        "a deny assignment (of a managed application or a blueprint) forbids it, whatever the roles",
+        "ask the owner of the deny assignment (in the portal: Access control, Deny assignments)",
+    ),
     # Who may not, and who says so.
     Known(
-        r"RequestDisallowedByPolicy|disallowed by (Azure )?policy",
+        r"RequestDisallowedByPolicy|disallowed by policy",
         Kind.POLICY,
         "a policy of the organisation denies it; rights play no part",
     ),
@@ -64,7 +79,8 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         r"private[- ]?link|private endpoint connection|ForbiddenByConnection|NetworkIsolation|firewall|AuthorizationFailure\b"
-        r"|public (network )?access (is|was|has been) (disabled|not (permitted|allowed))|is not allowed access",
+        r"|public (network )?access (is|was|has been) (disabled|not (permitted|allowed))|is not allowed access"
+        r"|client address is not authorized|AuthorizationSourceIPMismatch",
         Kind.NETWORK,
         "the request comes from a network that the workspace, its storage, key vault or container registry does not admit",
     ),
@@ -107,13 +123,19 @@ KNOWN: tuple[Known, ...] = (
         "the sign-in service does not work or has too much to do",
     ),
     Known(
+        r"AADSTS(700213|70021|7002138|700024|700211|700212)\b",
+        Kind.SIGN_IN,
+        "the token of the workload identity is not one that the client's federated credential trusts, or is out of its time",
+        "correct the federated credential (issuer, subject, audience), the token file, or this machine's clock",
+    ),
+    Known(
         r"AADSTS(7000215|7000222|700027)",
         Kind.SIGN_IN,
         "the client's secret or certificate is wrong or has expired",
         "make a new secret (in the portal: App registrations, Certificates & secrets) and put it into the credentials block",
     ),
     Known(
-        r"AADSTS(90002|900023|700016|500011|50034)",
+        r"AADSTS(90002|900023|700016|500011|500014|50034|65001|700082)",
         Kind.SIGN_IN,
         "the tenant does not exist, or does not know the client or user",
         "correct tenant and client in the credentials block",
@@ -138,7 +160,8 @@ KNOWN: tuple[Known, ...] = (
         "remove some that nobody needs",
     ),
     Known(
-        r"does not have authorization to perform action|LinkedAuthorizationFailed|\bAuthorizationFailed\b"
+        r"does not have authorization to perform action|ForbiddenByRbac|Caller is not authorized to perform action"
+        r"|does not have (secrets|keys|certificates) \w+ permission"
         r"|AuthorizationPermissionMismatch|InsufficientAccountPermissions|UnAuthorizedRegistryAccess"
         r"|does not have pull permission|StorageAuthError|You don't have permission to do the requested action",
         Kind.ROLES,
@@ -175,13 +198,20 @@ KNOWN: tuple[Known, ...] = (
         "set compute.priority to dedicated, or choose another size",
     ),
     Known(
-        r"SkuNotAvailable|LocationNotAvailableForResourceType|RegionDoesNotAllowProvisioning|locationineligible|LocationIneligible"
+        r"RequestDisallowedByAzure|disallowed by Azure|SkuNotAvailable|LocationNotAvailableForResourceType"
+        r"|RegionDoesNotAllowProvisioning|locationineligible"
         r"|not accepting new customers|is not a supported VM size|belongs to a specialty sku",
         Kind.UNAVAILABLE,
         "the size or the region is not open to this subscription",
     ),
     Known(
-        r"OutOfCapacity|AllocationFailed|OverconstrainedAllocation|NotEnoughCapacity|pre-?empt"
+        r"SubnetIsFull|subnet .{0,200}not have enough capacity|IPs? exceeds IPs available",
+        Kind.PERMANENT,
+        "the subnet has no addresses left for the nodes",
+        "give the cluster a larger subnet, or fewer nodes",
+    ),
+    Known(
+        rf"OutOfCapacity|AllocationFailed|OverconstrainedAllocation|NotEnoughCapacity|{PREEMPTED}"
         r"|(do(es)? not have|insufficient|not enough|lack of) (enough |sufficient )?(\w+ )*capacity",
         Kind.CAPACITY,
         "the region has no such machine free, or has taken a low-priority one back",
@@ -232,7 +262,7 @@ KNOWN: tuple[Known, ...] = (
         "wait until the image's build has ended (in studio: Environments), and run again",
     ),
     Known(
-        r"ObjectIsDeletedButRecoverable|deleted but recoverable",
+        r"ObjectIsDeletedButRecoverable|deleted but recoverable|soft-deleted workspace exists",
         Kind.PERMANENT,
         "something of that name was deleted softly and still holds the name",
         "recover or purge it (in the portal: Manage deleted), or choose another name",
@@ -255,9 +285,15 @@ KNOWN: tuple[Known, ...] = (
         "the container keeps its blobs unchanged by a rule of retention",
         "let the workspace use a storage container without such a rule",
     ),
+    Known(
+        r"endpoint with this name|endpoint name needs to be unique",
+        Kind.INVALID,
+        "another workspace of the region has an endpoint of this name",
+        "choose another deployment.endpoint, or leave it empty",
+    ),
     # Plain ones, by their words.
     Known(
-        r"already exists|already an endpoint with this name|ResourceExists|BlobAlreadyExists|Asset paths cannot be updated",
+        r"already exists|ResourceExists|BlobAlreadyExists|Asset paths cannot be updated",
         Kind.CONFLICT,
         "something of that name is there already",
     ),
@@ -268,7 +304,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         r"^(\(\w+\) )?(ResourceNotFound|ParentResourceNotFound|ResourceGroupNotFound|NotFound|BlobNotFound|ContainerNotFound"
-        r"|ModelAssetPathNotFoundInStorage)\b",
+        r"|ModelAssetPathNotFoundInStorage)\b|^(\w+: )?AzureMLCompute cluster \S+ does not exist",
         Kind.NOT_FOUND,
         "there is no such thing, or the identity may not see it",
     ),
@@ -277,6 +313,15 @@ KNOWN: tuple[Known, ...] = (
 """The first that fits counts."""
 
 
-def known(text: str) -> Known | None:
-    """What Azure's `text` (code, colon, message) says, if it is known."""
-    return next((its for its in KNOWN if its.fits(text)), None)
+_NAMES = re.compile(r"/subscriptions/\S+|'[^' ]{1,300}'")
+"""Paths and quoted names, in which any word may stand: a workspace may be called firewall."""
+
+
+def known(text: str, status: int | None = None) -> Known | None:
+    """What Azure's `text` (code, colon, message) says, if it is known.
+
+    Args:
+        status: of the answer. What is not found is told by its code alone: the message is mostly its name.
+    """
+    said = text.partition(": ")[0] if status == 404 else _NAMES.sub("''", text)
+    return next((its for its in KNOWN if its.fits(said)), None)

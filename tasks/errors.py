@@ -31,7 +31,7 @@ class Fault:
     @property
     def advice(self) -> str:
         """What to do, of this very error where it is known."""
-        found = known(f"{self.code}: {self.message}" if self.code else self.message)
+        found = known(f"{self.code}: {self.message}" if self.code else self.message, self.status)
         return found.advice if found and found.kind is self.kind else ABOUT[self.kind].do
 
     @property
@@ -75,7 +75,7 @@ def read(error: BaseException) -> Fault | None:
 
 def redact(text: str) -> str:
     """`text` without signatures, tokens and keys."""
-    return _SECRETS.sub(lambda found: f"{found.group(1)}********", text)
+    return _SECRETS.sub(lambda found: f"{found.group(1) or ''}********", text)
 
 
 def lists_as_missing(error: BaseException) -> bool:
@@ -86,8 +86,13 @@ def lists_as_missing(error: BaseException) -> bool:
 
 _OWN_PACKAGES = frozenset({"tasks", "blocks", "flows"})
 _SECRETS = re.compile(
-    r"((?:\bsig=|\bBearer\s+|client_secret=|AccountKey=|(?:primary|secondary)Key\"?:\s*\"?))[^\s&\"',;]+", re.IGNORECASE
+    r"((?:\bsig(?:=|%3D)|\b(?:Bearer|Basic)\s+|://[^\s/:@]+:(?=[^\s/@]+@)"
+    r"|(?:client_?secret|password|(?:account|primary|secondary|shared_?access|access|api|storage)_?key|(?:access|refresh|id|sas|hf)_?token)"
+    r"[\"']?\s*[:=]\s*[\"']?))[^\s&\"',;@}]+"
+    r"|()\b(?:eyJ[\w-]+\.[\w-]+\.[\w-]*|hf_\w{8,}|sk-[\w-]{8,})",
+    re.IGNORECASE,
 )
+"""By what stands before them, and tokens by their form."""
 
 # What Azure storage appends to every message.
 _STORAGE_TRACE = re.compile(r"\s*\b(RequestId|Time|ErrorCode):\S*")
@@ -115,13 +120,19 @@ def kind_of(status: int | None, text: str) -> Kind:
     """
     if status == 429:
         return Kind.THROTTLED
-    if found := known(text):
+    if found := known(text, status):
         return found.kind
     if status is not None and status >= 500:
         return Kind.TRANSIENT
     return _STATUS_RULES.get(status or 0, Kind.PERMANENT)
 
 
+_UNREACHED = re.compile(
+    r"Failed to (establish|resolve)|Max retries exceeded|name resolution|timed out|no response from the IMDS"
+    r"|Connection (refused|reset|aborted)",
+    re.IGNORECASE,
+)
+"""azure-identity takes it for a refusal that nobody answered."""
 _UNSORTED = frozenset({*_STATUS_RULES.values(), Kind.PERMANENT})
 """What the status alone may have said, less than the exception's class does."""
 
@@ -178,6 +189,8 @@ def _read_azure_core(error: BaseException) -> Fault | None:
                 (core.ResourceExistsError, Kind.CONFLICT),
             ):
                 kind = meant if isinstance(error, raised_as) else kind
+        if isinstance(error, core.ClientAuthenticationError) and _UNREACHED.search(message):
+            kind = Kind.TRANSIENT
         return Fault(kind, _STORAGE_TRACE.sub("", message), status, code, _retry_after(error))
     if isinstance(error, core.ServiceRequestError | core.ServiceResponseError | core.IncompleteReadError):
         return Fault(Kind.TRANSIENT, _one_line(error))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from tasks.errors import Kind, kind_of, redact
+from tasks.azure_errors import PREEMPTED
+from tasks.errors import redact
 from tasks.jobs import JobFailed, JobPreempted
 from tasks.stage import run_logger
 from tasks.tracking import RunDetails, Tracking
@@ -25,8 +27,12 @@ def explain(tracking: Tracking, job: str, status: str, steps: Sequence[Step], st
     where = f"in step {culprit.name}" if culprit else f"({status})"
     text = f"Job {job} failed {where}: {error}.{_listed(lines)}"
     text += f"\nNothing was registered or deployed. Correct the cause and retry the run: it submits a successor. {studio_url}"
-    preempted = kind_of(None, error) is Kind.CAPACITY or any("preempt" in line.lower() for line in lines[-3:])
-    return (JobPreempted if preempted else JobFailed)(redact(text))
+    return (JobPreempted if is_preemption(error) else JobFailed)(redact(text))
+
+
+def is_preemption(error: str) -> bool:
+    """Whether a job's error says that its nodes were taken away: Azure's own words, not those of a program that ran there."""
+    return re.search(rf"{PREEMPTED}|\bAllocationFailed\b", error, re.IGNORECASE) is not None
 
 
 def step_failure(tracking: Tracking, job: str, step: Step, studio_url: str) -> JobFailed:

@@ -40,6 +40,13 @@ MAY_PASS = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH, 
 """What waiting ends: tokens are renewed, and roles take minutes to arrive."""
 
 
+REFUSALS = frozenset({
+    Kind.POLICY, Kind.LOCKED, Kind.NETWORK, Kind.KEYS, Kind.SUBSCRIPTION, Kind.ROLES, Kind.INVALID, Kind.UNAVAILABLE, Kind.QUOTA,
+    Kind.REGIONAL_QUOTA, Kind.ENDPOINT_QUOTA,
+})  # fmt: skip
+"""An answer that the same question gets tomorrow, too, unless a person acts."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often something is tried, and how long to wait in between (seconds)."""

@@ -124,7 +124,7 @@ def release(
             except Exception as error:
                 left[f"job {name}"] = error
     except Exception as error:
-        left["the run's job, if it has one,"] = error
+        left[f"job {names.job(1)}, if it still runs,"] = error
     endpoints = []
     try:
         for name in _own_endpoints(workspace, names, made, chosen):
@@ -136,7 +136,8 @@ def release(
                 left[f"endpoint {name}"] = error
                 endpoints.append(name)
     except Exception as error:
-        left[f"endpoint {names.endpoint}, if it was made,"] = error
+        endpoints.append(made or chosen or names.endpoint)
+        left[f"endpoint {endpoints[0]}, if it was made,"] = error
     if left:
         raise StillThere(left, endpoints)
     return released

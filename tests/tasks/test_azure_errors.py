@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 
 from tasks.azure_errors import KNOWN, known
-from tasks.errors import Fault, Kind, kind_of, read
+from tasks.errors import Fault, Kind, kind_of, lists_as_missing, read
 from tasks.kinds import ABOUT, MAY_PASS
 from tests.emulated import ROOT
 
@@ -31,7 +31,7 @@ def test_each_published_error_has_its_kind_its_retries_and_its_advice(error: dic
     assert " ".join(error["message"].split())[:40].rstrip(".") in said or "quota" in said
     # Of roles only where a role is the matter, of other names only where a name is.
     assert ("check the roles" in said) is (kind is Kind.ROLES)
-    assert "choose another name" not in said or kind is Kind.CONFLICT or "deleted but recoverable" in said
+    assert "choose another name" not in said or kind is Kind.CONFLICT or "recover or purge" in said
 
 
 def test_the_table_has_nothing_that_nobody_has_published() -> None:
@@ -101,3 +101,31 @@ def test_the_policy_is_named_that_azure_names_beside_its_sentence(error: dict[st
     said = fault.sentence("creating the cluster")
     assert said.startswith("creating the cluster failed, policy (HTTP 403): Resource 'gpu' was disallowed")
     assert "No GPU above V100" in said and "ask the owner of the policy" in said
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The Resource 'Microsoft.MachineLearningServices/workspaces/w/onlineEndpoints/firewall-chat' under resource group "
+        "'rg-privatelink' was not found.",
+        "Run nightly-preempt-ft was not found",
+    ],
+)
+def test_what_is_not_found_is_that_whatever_it_is_called(message: str) -> None:
+    raised = ResourceNotFoundError(response=Response(404, {"error": {"code": "ResourceNotFound", "message": message}}))  # type: ignore[arg-type]
+    fault = read(raised)
+    assert fault is not None and fault.kind is Kind.NOT_FOUND
+    assert lists_as_missing(raised)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DefaultAzureCredential: HTTPSConnectionPool: Max retries exceeded: [Errno 111] Connection refused",
+        "Temporary failure in name resolution",
+        "ManagedIdentityCredential authentication unavailable, no response from the IMDS endpoint.",
+    ],
+)
+def test_a_sign_in_that_nobody_answered_is_no_refusal(message: str) -> None:
+    fault = read(ClientAuthenticationError(message))
+    assert fault is not None and fault.kind is Kind.TRANSIENT

@@ -48,7 +48,7 @@ def test_without_quota_for_either_the_last_refusal_is_told(
 ) -> None:
     with (
         emulator.fault({**creation(cluster), "times": 0}, {"kind": "quota"}),
-        pytest.raises(AzureFailure, match=f"creating cluster {cluster} .*low_priority.* failed, quota"),
+        pytest.raises(AzureFailure, match=f"creating cluster {cluster} .*low_priority.* failed, regional quota"),
     ):
         validated(workspace, foundation, cluster, "dedicated_then_low_priority")
 
@@ -59,7 +59,7 @@ def test_another_refusal_is_not_taken_for_a_lack_of_quota(
     refused = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed."}
     with (
         emulator.fault({**creation(cluster), "times": 0}, refused),
-        pytest.raises(AzureFailure, match="failed, auth"),
+        pytest.raises(AzureFailure, match="failed, roles"),
     ):
         validated(workspace, foundation, cluster, "dedicated_then_low_priority")
     calls = [call for call in emulator.ask("GET", "/calls") if call["method"] == "PUT" and cluster in call["path"]]

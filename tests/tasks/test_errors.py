@@ -248,10 +248,41 @@ def test_a_lack_of_quota_is_told_in_numbers_and_in_azures_words(text: str, numbe
         "client_secret=SECRET&x=1",
         '{"primaryKey": "SECRET"}',
         "AccountKey=SECRET;EndpointSuffix=core.windows.net",
+        '{"client_secret": "SECRET"}',
+        "client_secret: SECRET",
+        '"accountKey":"SECRET"',
+        "'primaryKey': 'SECRET'",
+        "primary_key='SECRET'",
+        '"access_token":"SECRET"',
+        "HF_TOKEN=SECRET",
+        "api_key='SECRET'",
+        "SharedAccessKey=SECRET",
+        "?sv=1&sig%3DSECRET&se=2",
+        "Authorization: Basic SECRET",
+        "https://user:SECRET@host/path",
+        "password=SECRET",
+        "eyJhbGciOi.eyJhdWQiSECRET.c2lnbmF0dXJl",
+        "the token hf_abcdefSECRET is",
+        "key sk-abcdSECRETefgh of",
     ],
 )
 def test_secrets_are_taken_out_of_messages(secret: str) -> None:
     assert "SECRET" not in redact(secret)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "https://host:443/path?a=1",
+        "the tokenizer has 5 tokens: a, b",
+        "key: value",
+        "Keys=3 and sign=4",
+        "max_tokens=200",
+        "11:30:05 a@b",
+    ],
+)
+def test_what_is_no_secret_stays(plain: str) -> None:
+    assert redact(plain) == plain
 
 
 def test_what_the_flow_says_itself_is_not_replaced_by_its_cause() -> None:

@@ -47,7 +47,7 @@ SPECIFIED = [
 LIVE = [
     row("totalClusters", "TotalClusters", 1, 200, text="Total Clusters"),
     row("totalDedicatedCores", "TotalDedicatedCores", 6, 20, text="Total Cluster Dedicated Regional vCPUs"),
-    row("lowPriorityCores", DSV2, 4, -1, text="Standard DSv2 Family Cluster Low Priority vCPUs"),
+    row("lowPriorityCores", DSV2, 4, -1),  # only `type` tells its priority
     row("dedicatedCores", DSV2, 2, 6, text=DSV2_TEXT),
     row("totalLowPriorityCores", "TotalLowPriorityCores", 4, 8, text="Total Cluster Low Priority Regional vCPUs"),
     row("lowPriorityCores", NC, 0, -1, text=NC_LOW),

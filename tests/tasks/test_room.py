@@ -111,9 +111,9 @@ def test_an_exempt_size_needs_no_reserve(workspace: AzureMLWorkspace, foundation
 def test_the_total_of_the_region_binds_training_and_serving(
     workspace: AzureMLWorkspace, foundation: FoundationModel
 ) -> None:
-    cluster(workspace, "v100", 7)  # 168 of 200
-    cluster(workspace, "a100", 8, size=A100)  # 192 of 192
-    cluster(workspace, "t4", 2, size="Standard_NC64as_T4_v3")  # 128 of 128, and 488 of all 500
+    cluster(workspace, "volta", 7)  # 168 of 200
+    cluster(workspace, "ampere", 8, size=A100)  # 192 of 192
+    cluster(workspace, "turing", 2, size="Standard_NC64as_T4_v3")  # 128 of 128, and 488 of all 500
     total = "dedicated vCPUs of the whole region (Total Cluster Dedicated Regional vCPUs), have 12 of 500"
     assert f"training on 1 dedicated node(s) {FOUR_V100}: need 24 {total}." in refused(
         workspace, foundation, size=FOUR_V100, priority="dedicated"

@@ -1,0 +1,25 @@
+"""What a failed job's error is taken for."""
+
+import pytest
+
+from tasks.failures import is_preemption
+
+
+@pytest.mark.parametrize(
+    ("error", "preempted"),
+    [
+        (
+            "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted. Reason: Received pre-emption warning",
+            True,
+        ),
+        ("Nodes of this job got preempted.", True),
+        ("AllocationFailed: Allocation failed. We do not have sufficient capacity for the requested VM size", True),
+        ("ValueError: Sequence group 0 is preempted by PreemptionMode.RECOMPUTE, not enough KV cache space", False),
+        ("ModuleNotFoundError: No module named 'preempt_handler'", False),
+        ("RuntimeError: unable to allocate: insufficient shared memory capacity", False),
+        ("KeyError: 'x' (checkpoint saved on preemption disabled)", False),
+        ("", False),
+    ],
+)
+def test_a_program_that_speaks_of_pre_emption_was_not_pre_empted(error: str, preempted: bool) -> None:
+    assert is_preemption(error) is preempted
