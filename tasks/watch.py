@@ -229,6 +229,10 @@ class JobWatch:
 
 
 def _is_unreadable(error: Exception) -> bool:
-    """Whether Azure answered and the SDK could not make anything of it, which happens with sound jobs."""
+    """Whether Azure answered and the SDK could not make anything of it, which happens with sound jobs, and again and again."""
+    from azure.ai.ml.exceptions import JobParsingError
+
     fault = read(error)
-    return fault is not None and fault.kind is Kind.PERMANENT and fault.status is None
+    return isinstance(error, JobParsingError) or (
+        fault is not None and fault.kind is Kind.PERMANENT and fault.status is None
+    )

@@ -153,6 +153,13 @@ def test_values_of_the_same_instant_are_taken_as_mlflow_takes_them() -> None:
     assert curve([]) == []
 
 
+def test_only_at_the_last_step_a_value_that_is_not_finite_counts_before_others() -> None:
+    assert curve([Measured(2, 1, nan), Measured(2, 2, 1.5), Measured(4, 3, inf), Measured(4, 4, 1.25)]) == [
+        (2, 1.5),
+        (4, inf),
+    ]
+
+
 def test_a_version_without_a_true_loss_is_no_champion(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
     from azure.ai.ml.entities import Model
 
