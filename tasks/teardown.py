@@ -63,7 +63,16 @@ class StillThere(Exception):
     def __init__(self, left: Mapping[str, Exception], endpoints: Sequence[str]) -> None:
         self.endpoints = list(endpoints)
         """Names of those that may go on costing."""
-        super().__init__("; ".join(f"{what} is still there: {error}" for what, error in left.items()))
+        told: dict[object, tuple[list[str], Exception]] = {}
+        for what, error in left.items():
+            # Refused for one reason, they have one sentence.
+            cause = (error.fault.kind, error.fault.message) if isinstance(error, AzureFailure) else str(error)
+            told.setdefault(cause, ([], error))[0].append(what)
+        parts = [
+            f"{' and '.join(whats)} {'are' if len(whats) > 1 else 'is'} still there: {error}"
+            for whats, error in told.values()
+        ]
+        super().__init__("; ".join(parts))
 
 
 class Released(BaseModel):

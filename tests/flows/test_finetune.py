@@ -112,7 +112,7 @@ def test_the_version_is_the_second_for_which_the_run_was_scheduled_and_shows_its
     assert result.model.version == str(first_version(night))
     assert abs((datetime.now(UTC) - night).total_seconds()) < 3600
     dated = f"version {result.model.version} ({night:%d %B %Y})"
-    assert str(finished.message).endswith(f": {result.model.name} {dated}")
+    assert f": {result.model.name} {dated}. What stays: cluster " in str(finished.message)
     assert dated in page_of("model-card") and dated in page_of("summary")
 
 
