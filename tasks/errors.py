@@ -94,8 +94,8 @@ _SECRETS = re.compile(
 )
 """By what stands before them, and tokens by their form."""
 
-# What Azure storage appends to every message.
-_STORAGE_TRACE = re.compile(r"\s*\b(RequestId|Time|ErrorCode):\S*")
+# What Azure storage and the sign-in service append to every message.
+_TRACE = re.compile(r"\s*\b(RequestId|Time|ErrorCode):\S*|\s*\b((Trace|Correlation) ID|Timestamp): \S+( \d\S+Z)?")
 
 _STATUS_RULES: dict[int, Kind] = {
     400: Kind.INVALID,
@@ -191,7 +191,7 @@ def _read_azure_core(error: BaseException) -> Fault | None:
                 kind = meant if isinstance(error, raised_as) else kind
         if isinstance(error, core.ClientAuthenticationError) and _UNREACHED.search(message):
             kind = Kind.TRANSIENT
-        return Fault(kind, _STORAGE_TRACE.sub("", message), status, code, _retry_after(error))
+        return Fault(kind, _TRACE.sub("", message), status, code, _retry_after(error))
     if isinstance(error, core.ServiceRequestError | core.ServiceResponseError | core.IncompleteReadError):
         return Fault(Kind.TRANSIENT, _one_line(error))
     return None

@@ -145,8 +145,8 @@ def release(
                 left[f"endpoint {name}"] = error
                 endpoints.append(name)
     except Exception as error:
-        endpoints.append(made or chosen or names.endpoint)
-        left[f"endpoint {endpoints[0]}, if it was made,"] = error
+        endpoints += [made] if made else []
+        left[f"endpoint {made or chosen or names.endpoint}, if it was made,"] = error
     if left:
         raise StillThere(left, endpoints)
     return released
