@@ -224,12 +224,12 @@ def test_a_tokenizer_beyond_all_bounds_is_not_fetched(
 @pytest.mark.parametrize(
     ("path", "effect", "said"),
     [
-        ("*/datarefs/*", {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed."}, "auth"),
+        ("*/datarefs/*", {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed."}, "roles"),
         ("*.blob.core.windows.net/*", {"kind": "reset_before"}, "transient"),
         (
             "*.blob.core.windows.net/*",
             {"kind": "status", "status": 403, "code": "AuthorizationFailure", "message": "Not by https://a/b?sig=secret."},
-            "auth",
+            "network",
         ),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
 from tasks.errors import AzureFailure
 from tasks.jobs import CANCELLING, JobFailed, find_job
 from tasks.models import FoundationModel
-from tasks.naming import RunNames, run_id_of
+from tasks.naming import RUN_TAG, RunNames, run_id_of
 from tasks.orphans import unproven
 from tasks.parameters import TrainingParameters
 from tasks.pipeline import PipelineChoice, SubmittedJob, submit_pipeline
@@ -241,10 +241,9 @@ def test_a_running_job_that_another_run_takes_over_is_that_runs_to_cancel(
 def test_a_job_whose_tags_somebody_overwrote_is_told_and_cancelled_by_its_own_run(run: Submitter) -> None:
     first = run.submit()
     run.wait("Running")
+    run.workspace.client().jobs.update(first.name, tags={RUN_TAG: "", "owner": "team-a"})
     job = find_job(run.workspace, first.name)
-    assert job is not None
-    job.tags = {"owner": "team-a"}
-    run.workspace.client().jobs.create_or_update(job)
+    assert job is not None and run_id_of(job.tags) is None
     assert [sentence for sentence in unproven(run.workspace) if first.name in sentence] == [
         f"Job {first.name} looks like a run's (it is called as only runs call theirs), but its tags have been overwritten. Cancel "
         "it if nobody waits for it."
