@@ -129,7 +129,7 @@ def finetune(
     names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)
     clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
     machines = MachineTime()
-    made: dict[str, Any] = {"seconds": clock.seconds, "machines": machines}
+    made: dict[str, Any] = {"seconds": clock.seconds}
     prices: Prices | None = None
     try:
         prices = read_prices(cost)
@@ -183,8 +183,8 @@ def finetune(
         if not review.accepted:
             clock.settle()
             released = release(block, names.run_id, job_key, chosen=deployment.endpoint)
-            made["machine_seconds"] = made.pop("machines").seconds
-            return _end(FlowResult(verdict="rejected", released=released, **made), "Rejected", clock, prices)
+            result = FlowResult(verdict="rejected", released=released, machine_seconds=machines.seconds, **made)
+            return _end(result, "Rejected", clock, prices)
 
         description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
         registered = clock.run(register_model, block, names, finished, review, tuned_name, description)
@@ -200,9 +200,8 @@ def finetune(
                 create_deployment, block, names, made["endpoint"], registered, deployment, cluster.cluster
             )
             made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
-        released = clock.run(tear_down, block, names, teardown, made["endpoint"].name if "endpoint" in made else None)
-        made["machine_seconds"] = made.pop("machines").seconds
-        result = FlowResult(verdict="accepted", released=released, **made)
+        released = clock.run(tear_down, block, names, teardown, _endpoint_of(made))
+        result = FlowResult(verdict="accepted", released=released, machine_seconds=machines.seconds, **made)
         return _end(result, "Completed", clock, prices)
     except RunCancelled as cancelled:
         clock.settle()
@@ -212,7 +211,9 @@ def finetune(
         clock.settle()
         told, endpoints = _release_after_error(block, names, made, deployment)
         stage = clock.stage_of(error)
-        return _fail(error, stage, spent(made, prices), f"{_staying(made, prices, endpoints)}Released: {told}.")
+        return _fail(
+            error, stage, spent(made, machines.seconds, prices), f"{_staying(made, prices, endpoints)}Released: {told}."
+        )
 
 
 def load_workspace(name: str) -> AzureMLWorkspace:
@@ -270,14 +271,18 @@ def _cancelled(error: RunCancelled, left: str) -> Any:
     return Cancelled(message=f"{error} {left}")
 
 
+def _endpoint_of(made: Mapping[str, Any]) -> str | None:
+    """The name of the endpoint that the run has made, if it got so far."""
+    return made["endpoint"].name if "endpoint" in made else None
+
+
 def _release_after_error(
     block: AzureMLWorkspace, names: RunNames, made: Mapping[str, Any], deployment: DeploymentChoice
 ) -> tuple[str, list[str]]:
     """What was released, or that it could not be, and the endpoints that are still there. Must not hide why the run failed:
     what cannot be released now is left to the reaper."""
     try:
-        known = made["endpoint"].name if "endpoint" in made else None
-        return str(release(block, names.run_id, names.job_key, made=known, chosen=deployment.endpoint)), []
+        return str(release(block, names.run_id, names.job_key, made=_endpoint_of(made), chosen=deployment.endpoint)), []
     except Exception as error:
         left = error.endpoints if isinstance(error, StillThere) else []
         return f"not everything; the reaper will try again ({error})", left

@@ -117,13 +117,12 @@ class FlowResult(BaseModel):
             _publish_cost(self.cost)
 
 
-def spent(made: Mapping[str, Any], prices: Prices | None) -> CostEstimate | None:
+def spent(made: Mapping[str, Any], machine_seconds: float, prices: Prices | None) -> CostEstimate | None:
     """What a run that failed has used until then, also in Prefect's UI; None if that is nothing. `made`: those fields of
     FlowResult that it got to."""
     if prices is None or "compute" not in made:
         return None
-    trained = made["machines"].seconds if "machines" in made else made.get("machine_seconds", 0.0)
-    used = _used(made["compute"], trained, made["seconds"], serves="endpoint" in made)
+    used = _used(made["compute"], machine_seconds, made["seconds"], serves="endpoint" in made)
     if not any(line.hours for line in used):
         return None
     cost = estimate(prices, used, serves_on=False)

@@ -212,7 +212,7 @@ def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversatio
         column = str(columns.messages)
         made.messages = _messages(column, row.get(column), made.left_out, may_have_more)
         made.prompt = _text("prompt", row.get("prompt")) if columns.format == "messages" else None
-    for name in SYSTEMS if row.keys() & {*SYSTEMS} else ():
+    for name in SYSTEMS:
         if name in columns.others and (system := _content(row.get(name), name)) and system.strip():
             if made.messages and made.messages[0]["role"] == "system":
                 raise BadRow(f"has a system message and a text in {name} beside it", system)

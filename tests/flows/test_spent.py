@@ -39,35 +39,35 @@ def worked(*jobs: float) -> MachineTime:
 
 
 @pytest.mark.parametrize(
-    ("made", "hours", "cost"),
+    ("made", "machines", "hours", "cost"),
     [
-        pytest.param(
-            {"seconds": {"wait_for_pipeline": 7200.0}, "machines": worked(3600)}, 2.0, 6.0, id="steps, not the wait"
-        ),
-        pytest.param({"seconds": {}, "machines": worked(1800, 1800)}, 2.0, 6.0, id="a try that was preempted"),
-        pytest.param({"seconds": {}, "machine_seconds": 1800.0}, 1.0, 3.0, id="a run that came to its end"),
+        pytest.param({"seconds": {"wait_for_pipeline": 7200.0}}, worked(3600), 2.0, 6.0, id="steps, not the wait"),
+        pytest.param({"seconds": {}}, worked(1800, 1800), 2.0, 6.0, id="a try that was preempted"),
+        pytest.param({"seconds": {}}, worked(1800), 1.0, 3.0, id="a run that came to its end"),
         pytest.param(
             {
                 "seconds": {"wait_for_pipeline": 3600.0, "create_deployment": 3500.0, "smoke_score": 100.0},
-                "machines": worked(1800),
                 "endpoint": "there",
             },
+            worked(1800),
             2.0,
             3.5,
             id="a deployment that failed",
         ),
     ],
 )
-def test_a_run_that_failed_says_what_it_used(made: dict[str, Any], hours: float, cost: float) -> None:
-    bill = spent({"compute": CLUSTER, **made}, PRICES)
+def test_a_run_that_failed_says_what_it_used(
+    made: dict[str, Any], machines: MachineTime, hours: float, cost: float
+) -> None:
+    bill = spent({"compute": CLUSTER, **made}, machines.seconds, PRICES)
     assert bill is not None
     assert bill.sentence() == f"{hours:.2f} machine hours, about {cost:.2f} EUR"
 
 
 def test_what_ended_before_anything_was_used_has_no_bill() -> None:
-    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 300.0}, "machines": worked(0)}, PRICES) is None
-    assert spent({"seconds": {"resolve_credentials": 3.0}}, PRICES) is None
-    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 3.0}}, None) is None
+    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 300.0}}, worked(0).seconds, PRICES) is None
+    assert spent({"seconds": {"resolve_credentials": 3.0}}, 0.0, PRICES) is None
+    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 3.0}}, 3.0, None) is None
 
 
 MODEL = RegisteredModel(id="m", name="chat", version="1795831200", tags={})
