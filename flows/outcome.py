@@ -190,8 +190,8 @@ def _bill(cost: CostEstimate) -> str:
     rows.append(("together", "", "", "", "unknown" if cost.total is None else f"**{cost.total:.2f}**"))
     table = markdown_table(("For", "machines", "each for", f"{cost.currency} an hour", cost.currency), rows)
     left_out = (
-        "An estimate: without the minutes in which machines start or stand idle, without earlier tries of this run in other "
-        "processes, disks, network and storage."
+        "An estimate: every step counts as if it had all the nodes of the training. Left out are the minutes in which machines "
+        "start or stand idle, earlier tries of this run in other processes, disks, network and storage."
     )
     return "\n\n".join(part for part in (table, cost.going_on(), left_out, f"Prices: {cost.source}.") if part)
 

@@ -6,11 +6,10 @@ Afterwards the cluster exists and is ready. An existing cluster is taken as it i
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
@@ -18,7 +17,7 @@ from blocks import AzureMLWorkspace
 from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine, refusal
-from tasks.errors import AzureFailure, Refused, lists_as_missing, read, redact
+from tasks.errors import AzureFailure, Refused, lists_as_missing, read
 from tasks.form import Group, at
 from tasks.held import find_deployment, is_low_priority, nodes_up
 from tasks.jobs import COMPLETED, attempts
@@ -320,25 +319,6 @@ def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, t
         )
     )
     return poller.result(timeout=CREATION_DEADLINE_SECONDS)  # type: ignore[return-value]
-
-
-def cluster_doing(workspace: AzureMLWorkspace, name: str) -> str:
-    """What the cluster does just now, a sentence and a blank: its state, its nodes, what went wrong with them. Empty if it cannot
-    be told, which must not hide why it was asked for."""
-    client = workspace.client()
-    try:
-        # The SDK's own entity leaves states and errors of nodes out.
-        answer: Any = client.compute._operation.get(client.resource_group_name, str(client.workspace_name), name)
-        its = answer.properties.properties
-        counts = (its.node_state_counts or {}).items()
-        nodes = [f"{count} {re.sub('NodeCount$', '', kind).lower()}" for kind, count in counts if count]
-        errors = [f"{error.error.code}: {error.error.message}" for error in its.errors or [] if error.error]
-    except Exception as error:
-        run_logger().warning("What cluster %s does cannot be told: %s", name, redact(str(error)))
-        return ""
-    told = f"Cluster {name} is {word(its.allocation_state).lower()}, {its.current_node_count or 0} of "
-    told += f"{its.target_node_count or 0} wanted nodes are there ({', '.join(nodes) or 'none at work'})"
-    return f"{told}; Azure says of them: {' '.join(errors)} " if errors else f"{told}. "
 
 
 def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) -> AmlCompute:

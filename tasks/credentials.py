@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from tasks.errors import Fault, Kind, Refused, read, redact
+from tasks.errors import Fault, Refused, read, redact
+from tasks.kinds import Kind
 from tasks.stage import run_logger, stage
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from blocks.names import ENDPOINT, EndpointName
 from tasks.artifacts import publish_markdown
-from tasks.errors import AzureFailure, Fault, Kind, Refused, lists_as_missing, read, redact
+from tasks.errors import AzureFailure, Fault, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.held import find_deployment, wait_until_idle_nodes_are_gone
-from tasks.kinds import MAY_PASS
+from tasks.kinds import MAY_PASS, Kind
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
 from tasks.pace import Pace
 from tasks.registration import RegisteredModel

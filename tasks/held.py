@@ -1,12 +1,13 @@
-"""What a run's own machines hold of a quota: the nodes of its cluster, the instances of its deployment."""
+"""The machines that a run holds: the nodes of its cluster, the instances of its deployment."""
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blocks import AzureMLWorkspace
-from tasks.errors import lists_as_missing
+from tasks.errors import lists_as_missing, redact
 from tasks.naming import DEPLOYMENT
 from tasks.pace import Pace
 from tasks.stage import run_logger
@@ -51,6 +52,25 @@ def wait_until_idle_nodes_are_gone(workspace: AzureMLWorkspace, name: str, most_
 def is_low_priority(cluster: AmlCompute) -> bool:
     """Whether its nodes count against the low-priority quota."""
     return "low" in word(cluster.tier).lower()
+
+
+def cluster_doing(workspace: AzureMLWorkspace, name: str) -> str:
+    """What the cluster does just now, a sentence and a blank: its state, its nodes, what went wrong with them. Empty if it cannot
+    be told, which must not hide why it was asked for."""
+    client = workspace.client()
+    try:
+        # The SDK's own entity leaves states and errors of nodes out.
+        answer: Any = client.compute._operation.get(client.resource_group_name, str(client.workspace_name), name)
+        its = answer.properties.properties
+        counts = (its.node_state_counts or {}).items()
+        nodes = [f"{count} {re.sub('NodeCount$', '', kind).lower()}" for kind, count in counts if count]
+        errors = [f"{error.error.code}: {error.error.message}" for error in its.errors or [] if error.error]
+    except Exception as error:
+        run_logger().warning("What cluster %s does cannot be told: %s", name, redact(str(error)))
+        return ""
+    told = f"Cluster {name} is {word(its.allocation_state).lower()}, {its.current_node_count or 0} of "
+    told += f"{its.target_node_count or 0} wanted nodes are there ({', '.join(nodes) or 'none at work'})"
+    return f"{told}; Azure says of them: {' '.join(errors)} " if errors else f"{told}. "
 
 
 def find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:

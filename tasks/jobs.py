@@ -17,6 +17,8 @@ ENDED_BADLY = frozenset({"Failed", "Canceled"})
 """NotResponding is no end: from it a job goes back to any state (Microsoft Learn, KnownJobStatus)."""
 ENDED = ENDED_BADLY | {COMPLETED}
 CANCELLING = "CancelRequested"
+WORKING = frozenset({"Running", "Finalizing", CANCELLING, "NotResponding"})
+"""In these a job or step has its nodes; before, they are waited for, which costs nothing."""
 MOST_ATTEMPTS = 100
 
 

@@ -17,8 +17,9 @@ from blocks import AzureMLWorkspace
 from tasks.answers import answer_text
 from tasks.artifacts import plain, publish_markdown
 from tasks.endpoint import Deployment, containers_said
-from tasks.errors import MOST_RETRY_AFTER, RetryPolicy, read, redact
+from tasks.errors import read, redact
 from tasks.form import Group, at
+from tasks.kinds import MOST_RETRY_AFTER, RetryPolicy
 from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
 

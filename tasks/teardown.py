@@ -16,9 +16,10 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
-from tasks.errors import AzureFailure, Fault, Kind, lists_as_missing
+from tasks.errors import AzureFailure, Fault, lists_as_missing
 from tasks.form import Group, at
 from tasks.jobs import CANCELLING, ENDED, attempts, find_job
+from tasks.kinds import Kind
 from tasks.naming import RunNames, run_id_in, run_id_of
 from tasks.pace import Pace
 from tasks.stage import retried, run_logger, stage

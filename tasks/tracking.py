@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from blocks import AzureMLWorkspace
+from tasks.jobs import WORKING
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -59,7 +60,7 @@ class RunDetails:
     logs: dict[str, str] = field(repr=False)
     """Log files by path; the addresses are signed, hence secret."""
     seconds: float | None = None
-    """From its start to its end; None before that, and where Azure does not say."""
+    """From its start to its end, or to now while it works; None before that, and where Azure does not say."""
 
 
 class Tracking:
@@ -118,12 +119,14 @@ class Tracking:
     def details(self, run_id: str) -> RunDetails:
         """The run's own error and where its logs are; one request."""
         details = self._get(f"/history/v1.0{self._scope}/runs/{run_id}/details")
+        status = str(details.get("status", ""))
+        now = datetime.now(UTC).isoformat() if status in WORKING else None
         error = (details.get("error") or {}).get("error") or details.get("error") or {}
         return RunDetails(
-            status=str(details.get("status", "")),
+            status=status,
             error=_error_text(error),
             logs={str(path): str(url) for path, url in (details.get("logFiles") or {}).items()},
-            seconds=_seconds(details.get("startTimeUtc"), details.get("endTimeUtc")),
+            seconds=_seconds(details.get("startTimeUtc"), details.get("endTimeUtc") or now),
         )
 
     def log(self, url: str) -> str:

@@ -15,13 +15,13 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from tasks.compute import cluster_doing
 from tasks.credentials import WhereAndWho
-from tasks.errors import AzureFailure, Fault, Kind, read
+from tasks.errors import AzureFailure, Fault, read
 from tasks.failures import explain, step_failure
 from tasks.forecast import Forecast
+from tasks.held import cluster_doing
 from tasks.jobs import COMPLETED, ENDED, JobStuck
-from tasks.kinds import MAY_PASS
+from tasks.kinds import MAY_PASS, Kind
 from tasks.pace import Pace
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.stage import run_logger, stage
@@ -95,14 +95,18 @@ def wait_for_pipeline(
             last_change = now
         if machines is not None:
             machines.note(job.name, watch.machine_seconds)
-        if not watch.ended and (refused := in_vain()):
-            raise refused
+        refused = None if watch.ended else in_vain()
         if now - last_change > choice.stuck_after_minutes * 60:
             why = f"has shown nothing new for {(now - last_change) / 60:.0f} min"
         elif now - began > choice.deadline_hours * 3600:
             why = f"has not ended in {(now - began) / 3600:.1f} h"
-        if why:
-            # Before it is cancelled: then the nodes go.
+        if refused or why:
+            # Before it is cancelled: then nobody sees any more what its steps and nodes were doing.
+            watch.show_durations()
+            if machines is not None:
+                machines.note(job.name, watch.machine_seconds)
+            if refused:
+                raise refused
             doing = cluster_doing(workspace, cluster) if cluster else ""
             raise JobStuck(_stuck_sentence(job, watch, why, doing))
         if now - own_state_read > OWN_STATE_EVERY_SECONDS:

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
 from tasks.artifacts import duration, publish_table
-from tasks.errors import Kind, lists_as_missing, read, redact
-from tasks.jobs import COMPLETED, ENDED
+from tasks.errors import lists_as_missing, read, redact
+from tasks.jobs import COMPLETED, ENDED, WORKING
+from tasks.kinds import Kind
 from tasks.progress import Progress
 from tasks.stage import run_logger
 from tasks.states import word
@@ -23,8 +24,6 @@ METRICS_EVERY_STEADY_LOOKS = 2
 SHOWN_METRICS = ("loss", "eval_loss", "epoch")
 TRAINED = "train_runtime"
 """The Trainer's last metric: the end is near, since only the model has to be saved and converted."""
-WORKING = frozenset({"Running", "Finalizing", "CancelRequested", "NotResponding"})
-"""In these a step has its nodes; before, they are waited for, which costs nothing."""
 STATES = {"FINISHED": COMPLETED, "FAILED": "Failed", "KILLED": "Canceled"}
 """Ends as MLflow names them."""
 
@@ -36,7 +35,7 @@ class Step(BaseModel):
     name: str
     status: str
     seconds: float | None = None
-    """How long it ran; None until the job has ended, and where Azure does not say."""
+    """How long it has run by Azure's times; None until `JobWatch.show_durations`, and where Azure does not say."""
 
 
 class MachineTime:
@@ -124,7 +123,7 @@ class JobWatch:
             self.status = status
             run_logger().info("Job %s: %s", self.job, status)
         if self.ended:
-            requests += self._show_durations()
+            requests += self.show_durations()
         return requests, changed
 
     def _read_state(self) -> str:
@@ -210,9 +209,9 @@ class JobWatch:
         running = ", ".join(step.name for step in self.leaves if step.status not in ENDED) or self.status
         self._progress.move(progress, f"Job {self.job}: {running}")
 
-    def _show_durations(self) -> int:
-        """The steps as a table, each with how long it ran; returns how many requests that took. Only to be looked at: what
-        cannot be read is left out."""
+    def show_durations(self) -> int:
+        """The steps as a table, each with how long it has run, also before this watch began; returns how many requests that
+        took. Only to be looked at: what cannot be read is left out."""
         self._show_progress()
         requests = 0
         for step in self.leaves:

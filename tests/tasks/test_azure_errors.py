@@ -9,8 +9,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 
 from tasks.azure_errors import KNOWN, known
-from tasks.errors import Fault, Kind, kind_of, lists_as_missing, read
-from tasks.kinds import ABOUT, MAY_PASS
+from tasks.errors import Fault, kind_of, lists_as_missing, read
+from tasks.kinds import ABOUT, MAY_PASS, Kind
 from tests.emulated import ROOT
 
 PUBLISHED: list[dict[str, Any]] = json.loads((ROOT / "tests/data/azure_errors.json").read_text())

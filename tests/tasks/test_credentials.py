@@ -7,7 +7,8 @@ import pytest
 from blocks import AzureCredentials, AzureMLWorkspace
 from tasks import credentials
 from tasks.credentials import resolve_credentials
-from tasks.errors import Kind, Refused, read
+from tasks.errors import Refused, read
+from tasks.kinds import Kind
 from tests.emulated import Emulator
 
 

@@ -12,20 +12,9 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from tasks.errors import (
-    MOST_RETRY_AFTER,
-    AzureFailure,
-    Fault,
-    Kind,
-    Refused,
-    RetryPolicy,
-    kind_of,
-    lists_as_missing,
-    read,
-    redact,
-)
+from tasks.errors import AzureFailure, Fault, Refused, kind_of, lists_as_missing, read, redact
 from tasks.jobs import ENDED
-from tasks.kinds import ABOUT
+from tasks.kinds import ABOUT, MOST_RETRY_AFTER, Kind, RetryPolicy
 from tasks.quota import shortage_in
 
 CLUSTER_QUOTA = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,15 +14,17 @@ import pytest
 
 from blocks import AzureMLWorkspace
 from tasks.credentials import WhereAndWho, resolve_credentials
-from tasks.errors import AzureFailure
+from tasks.errors import AzureFailure, Refused
 from tasks.jobs import JobFailed, JobStuck
 from tasks.pipeline import PipelineChoice, SubmittedJob
 from tasks.waiting import FinishedJob, wait_for_pipeline
-from tasks.watch import JobWatch
+from tasks.watch import JobWatch, MachineTime
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.emulator.jobs.commands import line, pipeline_of
 from tests.emulator.jobs.commands import wait as job_wait
 from tests.emulator.jobs.test_refusals import put, step
+
+InVain = Callable[[], Exception | None]
 
 JOB = {"method": "GET", "path": "management.azure.com/*/jobs/*"}
 RUN = {"method": "GET", "path": "*/mlflow/runs/get"}
@@ -34,7 +37,13 @@ def submitted(workspace: AzureMLWorkspace, seconds: float) -> str:
     return str(workspace.client().jobs.create_or_update(line(f"sleep {seconds}")).name)
 
 
-def wait(workspace: AzureMLWorkspace, job: str, **choice: Any) -> FinishedJob:
+def wait(
+    workspace: AzureMLWorkspace,
+    job: str,
+    machines: MachineTime | None = None,
+    in_vain: InVain = lambda: None,
+    **choice: Any,
+) -> FinishedJob:
     described = SubmittedJob(
         name=job,
         attempt=1,
@@ -46,7 +55,9 @@ def wait(workspace: AzureMLWorkspace, job: str, **choice: Any) -> FinishedJob:
         parameters=[],
     )
     where: WhereAndWho = resolve_credentials.fn(workspace)
-    return wait_for_pipeline.fn(workspace, where, described, PipelineChoice(**choice))
+    return wait_for_pipeline.fn(
+        workspace, where, described, PipelineChoice(**choice), machines=machines, in_vain=in_vain
+    )
 
 
 @pytest.fixture
@@ -102,6 +113,24 @@ def test_a_job_that_shows_nothing_new_is_stuck(
 def test_a_job_past_its_deadline_is_given_up(workspace: AzureMLWorkspace, held: str) -> None:
     with pytest.raises(JobStuck, match="has not ended in"):
         wait(workspace, held, deadline_hours=0.0005)
+
+
+@pytest.mark.parametrize("refused", [None, Refused("The endpoint is denied.")], ids=["stuck", "in vain"])
+def test_what_a_job_used_before_it_was_taken_over_is_billed_too(
+    workspace: AzureMLWorkspace, refused: Refused | None
+) -> None:
+    job = str(workspace.client().jobs.create_or_update(pipeline_of(line("sleep 600"))).name)
+    try:
+        while not any(step.status == "Running" for step in workspace.client().jobs.list(parent_job_name=job)):
+            time.sleep(0.2)
+        time.sleep(8)
+        machines, began = MachineTime(), time.monotonic()
+        with pytest.raises(Refused if refused else JobStuck):
+            wait(workspace, job, machines, lambda: refused, deadline_hours=0.0001)
+        assert machines.seconds > 8
+        assert machines.seconds < time.monotonic() - began + 60
+    finally:
+        workspace.client().jobs.begin_cancel(job).wait()
 
 
 def test_a_job_that_somebody_cancelled_is_told_as_such(workspace: AzureMLWorkspace) -> None:
