@@ -40,9 +40,8 @@ class AzureMLWorkspace(Block):
         json_schema_extra={"position": 3},
     )
     credentials: AzureCredentials = Field(
-        default_factory=AzureCredentials,
         title="Credentials",
-        description="As whom; without a choice: azure-identity's default chain.",
+        description="As whom. There is no default: a block whose credentials were deleted must not sign in as somebody else.",
         json_schema_extra={"position": 4},
     )
 

@@ -227,15 +227,27 @@ def load_workspace(name: str) -> AzureMLWorkspace:
     except RuntimeError as error:
         if not isinstance(error.__cause__, ValidationError):
             raise
-        why = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.__cause__.errors())
-        raise Refused(
-            f"The AzureMLWorkspace block '{name}' is filled in wrongly: {why} Correct it in the UI."
-        ) from error
+        raise Refused(_what_a_block_lacks(name, error.__cause__)) from error
     except ValueError as error:
         raise Refused(
             f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of "
             f"`prefect block ls`. ({error})"
         ) from error
+
+
+def _what_a_block_lacks(name: str, invalid: ValidationError) -> str:
+    """What the person is to fill in who keeps the AzureMLWorkspace block `name`."""
+    lacks = [str(each["loc"][0]) for each in invalid.errors() if each["type"] == "missing"]
+    if "credentials" in lacks:
+        return (
+            f"The AzureMLWorkspace block '{name}' does not say as whom to sign in: its credentials block was deleted (one that is "
+            "made anew is another one), or none was ever chosen. Choose one in the UI and save; for the identity of the machine "
+            "itself, an AzureCredentials block with auth 'default'."
+        )
+    if lacks:
+        return f"The AzureMLWorkspace block '{name}' has no {', '.join(lacks)}. Fill it in in the UI and save the block again."
+    why = "; ".join(each["msg"].removeprefix("Value error, ") for each in invalid.errors())
+    return f"The AzureMLWorkspace block '{name}' is filled in wrongly: {why} Correct it in the UI."
 
 
 def samples_folder() -> Path:

@@ -119,11 +119,14 @@ class Emulator:
 
     def block(self) -> AzureMLWorkspace:
         """The flow's way to the workspace. It signs in by the default chain, with what the environment holds."""
-        from blocks import AzureMLWorkspace
+        from blocks import AzureCredentials, AzureMLWorkspace
 
         here = self.installation
         return AzureMLWorkspace(
-            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
+            subscription_id=here.subscription_id,
+            resource_group=here.resource_group,
+            workspace_name=here.workspace,
+            credentials=AzureCredentials(),
         )
 
 

@@ -43,9 +43,26 @@ def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
     save("wrong-secret", secret="not-the-secret-at-all")
     save("reader", who=reader)
     save("bad-name")
+    where = {
+        "subscription_id": here.subscription_id,
+        "resource_group": here.resource_group,
+        "workspace_name": here.workspace,
+    }
+    mine = AzureCredentials(auth="default")
+    mine.save("to-be-deleted", overwrite=True)
+    for name in ("credentials-deleted", "older"):
+        AzureMLWorkspace(**where, credentials=AzureCredentials.load("to-be-deleted")).save(name, overwrite=True)
     with get_client(sync_client=True) as client:  # as an earlier release let it be saved
         saved = client.read_block_document_by_name("bad-name", "azure-ml-workspace")
         client.update_block_document(saved.id, BlockDocumentUpdate(data={"workspace_name": "my.workspace"}))
+        older = client.read_block_document_by_name("older", "azure-ml-workspace")
+        less = {key: value for key, value in where.items() if key != "resource_group"} | {
+            "credentials": {"auth": "default"}
+        }
+        client.update_block_document(older.id, BlockDocumentUpdate(data=less, merge_existing_data=False))
+        client.delete_block_document(client.read_block_document_by_name("to-be-deleted", "azure-credentials").id)
+        # Made anew, as one does who rotates a secret: another block of the same name.
+        mine.model_copy().save("to-be-deleted", overwrite=True)
 
 
 @pytest.fixture
@@ -84,6 +101,12 @@ CASES = {
         "workspace's name. Give 3 to 33 letters, digits, dashes and underscores, a letter or a digit first; for example "
         "nightly-chats. Correct it in the UI.",
     ),
+    "credentials deleted": (
+        {"workspace": "credentials-deleted"},
+        "The AzureMLWorkspace block 'credentials-deleted' does not say as whom to sign in: its credentials block was deleted (one "
+        "that is made anew is another one), or none was ever chosen.",
+    ),
+    "block of an older version": ({"workspace": "older"}, "The AzureMLWorkspace block 'older' has no resource_group."),
     "unknown workspace": ({"workspace": "no-such-workspace"}, "elsewhere"),
     "wrong secret": ({"workspace": "wrong-secret"}, "secret"),
     "missing role": ({"workspace": "reader"}, "role"),
