@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,11 @@ def start(state: Path, port: int, *, faithful: bool = False, faults: Path | None
         if running.port != port:
             raise DaemonError(f"The emulator over {state} already runs on port {running.port}; stop it first.")
         return running
-    state.mkdir(parents=True, exist_ok=True)
+    keep_private(state)
     _require_free(port)
     (state / PROCESS_FILE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "emulator", "serve", "--state", str(state), "--port", str(port)]
-    with open(state / LOG_FILE, "ab") as log:
+    with open(state / LOG_FILE, "ab", opener=partial(os.open, mode=0o600)) as log:
         process = subprocess.Popen(
             [*command, *(["--faithful"] if faithful else []), *(["--faults", str(faults)] if faults else [])],
             stdin=subprocess.DEVNULL,
@@ -136,6 +137,7 @@ def serve(state: Path, port: int, *, faithful: bool = False, faults: Path | None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "httpcore", "alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    keep_private(state)
     asyncio.run(_serve(state, port, faithful=faithful, faults=faults))
 
 
@@ -223,6 +225,25 @@ def _require_free(port: int) -> None:
             raise DaemonError(
                 f"Port {port} on 127.0.0.1 is taken ({problem.strerror}); choose another with --port."
             ) from None
+
+
+def keep_private(state: Path) -> None:
+    """From now on what this process and its children write is their user's alone, and so is the folder, whatever the umask was:
+    blobs are people's conversations, and logs what jobs print.
+
+    Raises:
+        DaemonError: the folder cannot be made, or is another user's.
+    """
+    os.umask(0o077)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        if state.stat().st_mode & 0o077:
+            state.chmod(0o700)
+    except OSError as error:
+        raise DaemonError(
+            f"The state folder {state} cannot be used: {error.strerror or error}. Name another with --state, on a disk where "
+            "this user may write."
+        ) from error
 
 
 def _environment() -> dict[str, str]:

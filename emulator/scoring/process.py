@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator.inherited import environment
+
 if TYPE_CHECKING:
     import httpx
     import psutil
@@ -57,8 +59,7 @@ class Spec:
 
     def environment(self) -> dict[str, str]:
         """The environment of one process: as on Azure, AZUREML_MODEL_DIR is the folder that the model lies in."""
-        fixed = {"AZUREML_MODEL_DIR": str(self.model.parent), "PYTHONUNBUFFERED": "1"}
-        return {**os.environ, **self.variables, **fixed}
+        return {**environment(self.variables), "AZUREML_MODEL_DIR": str(self.model.parent)}
 
 
 @dataclass(frozen=True)

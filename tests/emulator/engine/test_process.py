@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from emulator.engine.environment import SOURCE
 from emulator.engine.process import StepProcess
+from emulator.inherited import SOURCE
 from tests.processes import is_alive
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE)}
