@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blocks import AzureCredentials, AzureMLWorkspace
+from blocks import AzureMLWorkspace
 from tests.emulated import Emulator, pointed_at, running_emulator
 
 if TYPE_CHECKING:
@@ -119,9 +119,7 @@ def start(how: str, emulator: Emulator, jobs: list[str], out: Path) -> subproces
 def watch(how: str, where: str, out: str, *jobs: str) -> None:
     """The other process."""
     subscription, group, name = json.loads(where)
-    workspace = AzureMLWorkspace(
-        subscription_id=subscription, resource_group=group, workspace_name=name, credentials=AzureCredentials()
-    )
+    workspace = AzureMLWorkspace(subscription_id=subscription, resource_group=group, workspace_name=name)
     Path(out).write_text(json.dumps(WATCHERS[how](workspace, list(jobs))))
 
 

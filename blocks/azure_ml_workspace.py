@@ -40,8 +40,9 @@ class AzureMLWorkspace(Block):
         json_schema_extra={"position": 3},
     )
     credentials: AzureCredentials = Field(
+        default_factory=AzureCredentials,
         title="Credentials",
-        description="As whom. There is no default: a block whose credentials were deleted must not sign in as somebody else.",
+        description="As whom. A saved block needs a choice: one whose credentials were deleted must not sign in as somebody else.",
         json_schema_extra={"position": 4},
     )
 

@@ -96,7 +96,7 @@ def _set_environment() -> None:
 def _run(file: Path, started: float) -> int:
     import yaml
 
-    from blocks import AzureCredentials, AzureMLWorkspace
+    from blocks import AzureMLWorkspace
     from demo.summary import show
     from emulator.environment import workspace_config
     from emulator.installation import Installation
@@ -105,7 +105,7 @@ def _run(file: Path, started: float) -> int:
 
     _say("Prefect", "starting a server for this run")
     here = workspace_config(Installation.open(STATE))
-    AzureMLWorkspace(**here, credentials=AzureCredentials()).save(BLOCK, overwrite=True)
+    AzureMLWorkspace(**here).save(BLOCK, overwrite=True)
     parameters = yaml.safe_load(file.read_text("utf-8"))
     with bars():
         state: Any = finetune(**parameters, return_state=True)

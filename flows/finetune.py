@@ -173,7 +173,10 @@ def finetune(
                 break
             except JobPreempted as preempted:
                 if job.attempt >= pipeline.max_attempts:
-                    limit = f"The run may submit no more than {pipeline.max_attempts} (pipeline.max_attempts)."
+                    limit = (
+                        f"The run may submit no more than {pipeline.max_attempts} (pipeline.max_attempts). Start a new run, with more "
+                        "of them or with compute.priority dedicated on another cluster."
+                    )
                     raise JobFailed(f"{preempted}\n{limit}") from preempted
                 run_logger().warning("%s\nSubmitting a successor.", preempted)
                 clock.failed = None
@@ -220,10 +223,10 @@ def load_workspace(name: str) -> AzureMLWorkspace:
     """The block called `name`.
 
     Raises:
-        Refused: there is none, or what it holds is not what Azure takes.
+        Refused: there is none, what it holds is not what Azure takes, or it does not say as whom to sign in.
     """
     try:
-        return AzureMLWorkspace.load(name)  # type: ignore[return-value]
+        block: AzureMLWorkspace = AzureMLWorkspace.load(name)  # type: ignore[assignment]
     except RuntimeError as error:
         if not isinstance(error.__cause__, ValidationError):
             raise
@@ -233,17 +236,19 @@ def load_workspace(name: str) -> AzureMLWorkspace:
             f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of "
             f"`prefect block ls`. ({error})"
         ) from error
+    # With a block that others refer to, Prefect deletes the reference: the field is missing then, as if none had been chosen.
+    if "credentials" not in block.model_fields_set:
+        raise Refused(
+            f"The AzureMLWorkspace block '{name}' does not say as whom to sign in: its credentials block was deleted (one that is "
+            "made anew is another one), or none was ever chosen. Choose one in the UI and save; for the identity of the machine "
+            "itself, an AzureCredentials block with auth 'default'."
+        )
+    return block
 
 
 def _what_a_block_lacks(name: str, invalid: ValidationError) -> str:
     """What the person is to fill in who keeps the AzureMLWorkspace block `name`."""
     lacks = [str(each["loc"][0]) for each in invalid.errors() if each["type"] == "missing"]
-    if "credentials" in lacks:
-        return (
-            f"The AzureMLWorkspace block '{name}' does not say as whom to sign in: its credentials block was deleted (one that is "
-            "made anew is another one), or none was ever chosen. Choose one in the UI and save; for the identity of the machine "
-            "itself, an AzureCredentials block with auth 'default'."
-        )
     if lacks:
         return f"The AzureMLWorkspace block '{name}' has no {', '.join(lacks)}. Fill it in in the UI and save the block again."
     why = "; ".join(each["msg"].removeprefix("Value error, ") for each in invalid.errors())

@@ -132,7 +132,7 @@ def validate_compute(
     computes = workspace.client().compute
     skus = [Sku.of(size) for size in computes.list_sizes()]
     cluster = _find_cluster(workspace, choice.cluster)
-    sku = find_sku(skus, _wanted_size(cluster, choice))
+    sku = find_sku(skus, _wanted_size(cluster, choice), "compute.size")
     rule = require_can_finetune(sku, model.name, model.finetune_allow_list, model.finetune_minimum)
     max_nodes = choice.max_nodes if cluster is None else int(cluster.max_instances or 1)
     if nodes > max_nodes:
@@ -147,7 +147,7 @@ def validate_compute(
     tiers, training = _tiers(quotas, sku, 0 if has_trained else nodes, choice, cluster, up)
     demands, serving_rule = [training], "nothing is served"
     if instance_type is not None:
-        server = find_sku(skus, instance_type)
+        server = find_sku(skus, instance_type, "deployment.instance_type")
         serving_rule = require_can_serve(server, model.name, model.inference_allow_list, model.inference_minimum)
         rows = quotas(server.family)
         if cluster is not None and not is_low_priority(cluster):

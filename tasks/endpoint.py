@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -16,7 +17,7 @@ from tasks.artifacts import publish_markdown
 from tasks.errors import AzureFailure, Fault, Refused, lists_as_missing, read, redact
 from tasks.form import Group, at
 from tasks.held import find_deployment, wait_until_idle_nodes_are_gone
-from tasks.kinds import MAY_PASS, Kind
+from tasks.kinds import ABOUT, MAY_PASS, Kind
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
 from tasks.pace import Pace
 from tasks.registration import RegisteredModel
@@ -239,18 +240,22 @@ def _deploy(
             raise
         if fault.kind not in OF_THE_MODEL:
             raise AzureFailure(fault, f"creating the deployment on {choice.instance_type}") from error
-        raise DeploymentFailed(_failure(workspace, endpoint.name, fault)) from error
+        raise DeploymentFailed(_failure(workspace, endpoint.name, names.run_id, fault)) from error
     if not poller.done():
         late = Fault(
             Kind.PERMANENT, f"not ready after {choice.deadline_minutes:g} minutes (deployment.deadline_minutes)"
         )
-        raise DeploymentFailed(_failure(workspace, endpoint.name, late))
+        raise DeploymentFailed(_failure(workspace, endpoint.name, names.run_id, late))
 
 
-def _failure(workspace: AzureMLWorkspace, endpoint: str, fault: Fault) -> str:
+def _failure(workspace: AzureMLWorkspace, endpoint: str, run_id: UUID, fault: Fault) -> str:
     parts = [f"Deployment {DEPLOYMENT} of endpoint {endpoint} failed: {fault.message}"]
     parts += containers_said(workspace, endpoint)
-    parts.append("The endpoint is being deleted. The model stays registered: correct the cause and run again.")
+    advice = "" if fault.advice == ABOUT[Kind.PERMANENT].do else f"What to do: {fault.advice}. "
+    parts.append(
+        f"The endpoint is being deleted. {advice}The model stays registered, and nothing need be trained again: retry this run, or "
+        f"start a new one with other parameters of the deployment and job_key {run_id}."
+    )
     return "\n".join(parts)
 
 

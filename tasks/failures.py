@@ -19,15 +19,17 @@ def explain(tracking: Tracking, job: str, status: str, steps: Sequence[Step], st
     """The exception for `job` that ended as `status`: the failing step, its error, its last log lines."""
     if status == "Canceled":
         return JobFailed(
-            f"Job {job} was cancelled in Azure. Nothing was registered. Run again to submit a successor. {studio_url}"
+            f"Job {job} was cancelled in Azure. Nothing was registered. Retry this run: it submits a successor. {studio_url}"
         )
     failed = [step for step in steps if step.status not in ("Completed", "NotStarted", "Canceled")]
     culprit = failed[0] if failed else None
     error, lines = _told(tracking, culprit.run_id if culprit else job)
     where = f"in step {culprit.name}" if culprit else f"({status})"
-    text = f"Job {job} failed {where}: {error}.{_listed(lines)}"
-    text += f"\nNothing was registered or deployed. Correct the cause and retry the run: it submits a successor. {studio_url}"
-    return (JobPreempted if is_preemption(error) else JobFailed)(redact(text))
+    text = f"Job {job} failed {where}: {error}.{_listed(lines)}\nNothing was registered or deployed. "
+    if is_preemption(error):
+        return JobPreempted(redact(f"{text}{studio_url}"))
+    text += "Correct the cause and retry this run: it submits a successor with the same parameters. For others, start a new run."
+    return JobFailed(redact(f"{text} {studio_url}"))
 
 
 def is_preemption(error: str) -> bool:

@@ -80,8 +80,8 @@ class Sku:
         )
 
 
-def find_sku(skus: list[Sku], name: str) -> Sku:
-    """The size called `name`, in any spelling of case.
+def find_sku(skus: list[Sku], name: str, parameter: str) -> Sku:
+    """The size called `name`, in any spelling of case; `parameter` asks for it.
 
     Raises:
         Refused: the region does not offer it.
@@ -89,8 +89,12 @@ def find_sku(skus: list[Sku], name: str) -> Sku:
     for sku in skus:
         if sku.name.lower() == name.lower():
             return sku
-    offered = ", ".join(sorted(sku.name for sku in skus if sku.gpus)[:12]) or "none with a GPU"
-    raise Refused(f"VM size {name} is not offered in the workspace's region. Offered are: {offered}.")
+    offered = sorted(sku.name for sku in skus if sku.gpus)
+    listed = ", ".join(offered[:12]) or "none"
+    more = f" and {len(offered) - 12} more" if len(offered) > 12 else ""
+    raise Refused(
+        f"VM size {name} is not offered in the workspace's region. With a GPU it offers {listed}{more}. Correct {parameter}."
+    )
 
 
 def require_can_finetune(sku: Sku, model: str, allow_list: list[str] | None, minimum: MinimumSpec | None) -> str:

@@ -135,8 +135,9 @@ def wait_for_pipeline(
 def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str, doing: str) -> str:
     running = ", ".join(step.name for step in watch.leaves if step.status not in ENDED) or "no step"
     return (
-        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. {doing}It is being cancelled. See "
-        f"{job.studio_url}, and raise pipeline.stuck_after_minutes or pipeline.deadline_hours if this is how long it takes."
+        f"Job {job.name} is stuck: it {why}. Its state is {watch.status}, running: {running}. {doing}The job is being cancelled. "
+        f"See {job.studio_url}; if this is how long it takes, start a new run with a higher pipeline.stuck_after_minutes or "
+        "pipeline.deadline_hours."
     )
 
 

@@ -119,14 +119,11 @@ class Emulator:
 
     def block(self) -> AzureMLWorkspace:
         """The flow's way to the workspace. It signs in by the default chain, with what the environment holds."""
-        from blocks import AzureCredentials, AzureMLWorkspace
+        from blocks import AzureMLWorkspace
 
         here = self.installation
         return AzureMLWorkspace(
-            subscription_id=here.subscription_id,
-            resource_group=here.resource_group,
-            workspace_name=here.workspace,
-            credentials=AzureCredentials(),
+            subscription_id=here.subscription_id, resource_group=here.resource_group, workspace_name=here.workspace
         )
 
 

@@ -38,7 +38,7 @@ def _save_block(config: dict[str, str]) -> None:
     from blocks import AzureCredentials, AzureMLWorkspace
 
     AzureCredentials.register_type_and_schema()
-    AzureMLWorkspace(**config, credentials=AzureCredentials()).save(BLOCK, overwrite=True)
+    AzureMLWorkspace(**config).save(BLOCK, overwrite=True)
     print(f"block azure-ml-workspace/{BLOCK}")
 
 
