@@ -174,8 +174,8 @@ def finetune(
             except JobPreempted as preempted:
                 if job.attempt >= pipeline.max_attempts:
                     limit = (
-                        f"The run may submit no more than {pipeline.max_attempts} (pipeline.max_attempts). Start a new run, with more "
-                        "of them or with compute.priority dedicated on another cluster."
+                        f"The run may submit no more than {pipeline.max_attempts} (pipeline.max_attempts). Start a new run, with "
+                        "more of them or with compute.priority dedicated on another cluster."
                     )
                     raise JobFailed(f"{preempted}\n{limit}") from preempted
                 run_logger().warning("%s\nSubmitting a successor.", preempted)
