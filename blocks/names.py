@@ -63,7 +63,7 @@ MODEL = NameRule(
 )
 COMPONENT = replace(MODEL, noun="a component's name", example="chat_completion_pipeline")
 EXPERIMENT = replace(MODEL, noun="an experiment's name", longest=256, example="chat_completion_Phi-4")
-JOB_KEY = replace(MODEL, noun="part of a job's name", longest=248, example="nightly")
+JOB_KEY = replace(MODEL, noun="part of a job's name", longest=248, example="june-trial")
 """A job's name has 255; the flow puts `ft-` before the key, and up to `-r99` after it."""
 REGISTRY_MODEL = NameRule(
     "the name of a registry's model",

@@ -122,8 +122,9 @@ def finetune(
         scoring: What it is asked.
         teardown: What becomes of the endpoint after success.
         cost: What the machines cost.
-        job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. Default: the
-            run has its own. 1 to 248 letters, digits, dashes and underscores, a letter or a digit first; for example nightly.
+        job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. A job that completed
+            is never trained again, so a schedule must not set it. Default: the run has its own. 1 to 248 letters, digits, dashes
+            and underscores, a letter or a digit first; for example june-trial.
     """
     block = load_workspace(workspace)
     names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)

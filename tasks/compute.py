@@ -70,7 +70,8 @@ class ComputeChoice(Group):
         "dedicated_then_low_priority",
         title="Priority",
         description="Of a new cluster. Low priority is cheaper, and its nodes can be taken away at any time; "
-        "dedicated_then_low_priority turns to it only for want of quota or capacity.",
+        "dedicated_then_low_priority turns to it only where the quota does not suffice or Azure refuses the cluster. A cluster "
+        "that is there stays what it is.",
         json_schema_extra=at(3),
     )
     idle_seconds: int = Field(
@@ -138,7 +139,7 @@ def validate_compute(
     if nodes > max_nodes:
         raise Refused(
             f"Training wants {nodes} nodes (training.num_nodes_finetune), but cluster {choice.cluster} has at most {max_nodes}. "
-            "Lower one or raise the other."
+            + ("Lower it, or raise compute.max_nodes." if cluster is None else "Lower it, or scale the cluster up.")
         )
     usages = list(computes.list_usage())
     quotas = partial(quotas_of, usages, group=workspace.resource_group, workspace=workspace.workspace_name)

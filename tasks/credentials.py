@@ -84,7 +84,7 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
     if any(code in text for code in ("AADSTS7000215", "AADSTS7000222", "AADSTS700027")):
         return (
             f"The secret or certificate of client {credentials.client_id or 'from the environment'} is wrong or "
-            "expired (AADSTS7000215/7000222). Put a valid one into the credentials block."
+            f"expired (AADSTS7000215/7000222). {_where(workspace)}."
         )
     undescribed = _UNDESCRIBED.search(text)
     said = _tenant_described(undescribed["authority"]) if undescribed else text
@@ -100,6 +100,15 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
             "block."
         )
     return f"Signing in with '{credentials.auth}' failed: {text} Check the credentials block."
+
+
+def _where(workspace: AzureMLWorkspace) -> str:
+    """What to do about a secret: the default chain reads it from the worker's environment, where no block can mend it."""
+    if workspace.credentials.auth == "default":
+        return (
+            "Put a valid one into the environment of the worker (AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH)"
+        )
+    return "Put a valid one into the credentials block"
 
 
 def _tenant_described(authority: str) -> str:

@@ -86,11 +86,11 @@ ABOUT: dict[Kind, About] = {
     ),
     Kind.CAPACITY: About(
         "machines are sold out; nights and other regions are better",
-        "the region has no such machine free; choose another SKU or region, or try later",
+        "the region has no such machine free; choose another size or a workspace in another region, or try later",
     ),
     Kind.QUOTA: About(
         "your subscription's limit for the family, not Azure's stock",
-        "ask for more quota (https://aka.ms/azureml-quota), free some, or choose another SKU",
+        "ask for more quota (https://aka.ms/azureml-quota), free some, or choose another size",
     ),
     Kind.REGIONAL_QUOTA: About(
         "your subscription's limit for the region, all sizes together",

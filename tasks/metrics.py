@@ -54,9 +54,12 @@ class MetricGate(Group):
         json_schema_extra=at(1),
     )
     must_improve: bool = Field(
-        False, title="Must improve", description="Reject a model whose validation loss is not lower than before training.",
+        False,
+        title="Must improve",
+        description="Reject a model whose validation loss is not lower than before training. Where the component measures none "
+        "before training, nothing is checked.",
         json_schema_extra=at(2),
-    )  # fmt: skip
+    )
 
 
 class Champion(BaseModel):

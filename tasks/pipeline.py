@@ -76,7 +76,8 @@ class PipelineChoice(Group):
         gt=0,
         le=720,
         title="Deadline (hours)",
-        description="A job that has not ended by then is cancelled, and the run fails.",
+        description="A job that has not ended by then is cancelled, and the run fails. From when the run began to watch it; a "
+        "successor has as long again.",
         json_schema_extra=at(4),
     )
     stuck_after_minutes: float = Field(
@@ -91,7 +92,8 @@ class PipelineChoice(Group):
         gt=0,
         le=1440,
         title="Tolerate errors (minutes)",
-        description="For how long Azure may fail to answer while the job is watched, before the run gives up.",
+        description="For how long Azure may fail to answer while the job is watched, before the run fails and cancels it. Raise it "
+        "where the network is poor.",
         json_schema_extra=at(6),
     )
 

@@ -40,12 +40,17 @@ class TeardownPolicy(Group):
     policy: Literal["always", "keep_on_success", "ttl"] = Field(
         "always",
         title="Policy",
-        description="always: delete it after scoring. keep_on_success: leave it serving. ttl: leave it for some hours; the reaper "
-        "deletes it then.",
+        description="always: delete it after scoring. keep_on_success: leave it serving until somebody deletes it; a nightly leaves "
+        "one more each night. ttl: leave it for some hours; the reaper deletes it then.",
         json_schema_extra=at(0),
     )
     ttl_hours: float = Field(
-        24.0, gt=0, le=8760, title="Time to live (hours)", description="With policy ttl.", json_schema_extra=at(1)
+        24.0,
+        gt=0,
+        le=8760,
+        title="Time to live (hours)",
+        description="With policy ttl, from when the endpoint is made: as the training begins, whose hours count too.",
+        json_schema_extra=at(1),
     )
 
     def tags(self) -> dict[str, str]:

@@ -59,8 +59,9 @@ RUN_BY: dict[str, dict[str, str]] = {
     },
     "docs/azure.md": {
         ".venv/bin/prefect block register -m blocks": WITH_A_LOGIN,
-        ".venv/bin/python -m deployments.workspace_block --config config.json --name azureml": WITH_A_LOGIN,
+        ".venv/bin/python -m deployments.workspace_block --config config.json --name azureml --credentials azure": WITH_A_LOGIN,
         ".venv/bin/python -m flows.finetune --params first.yaml": WITH_A_LOGIN,
+        "export PREFECT_API_URL=http://SERVER:4200/api": WITH_A_LOGIN,
         ".venv/bin/prefect work-pool create local --type process": WITH_A_LOGIN,
         ".venv/bin/prefect --no-prompt deploy --all": WITH_A_LOGIN,
         "WORKSPACE_BLOCK=production .venv/bin/prefect --no-prompt deploy --all": WITH_A_LOGIN,

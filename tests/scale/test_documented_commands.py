@@ -1,6 +1,8 @@
 """The commands of the pages on Azure and on scale, against a server that asks for a login."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,15 @@ import pytest
 import yaml
 
 from tests.docs.commands import POOLS, RUN_BY, WITH_A_LOGIN, checkout, run_as_written
-from tests.emulated import Emulator, command_line
+from tests.emulated import ROOT, Emulator, command_line
 from tests.scale.conftest import Guarded
 
+SAVE_CREDENTIALS = """
+import os
+from blocks import AzureCredentials
+fields = {name: os.environ[f"AZURE_{name.upper()}"] for name in ("tenant_id", "client_id", "client_secret")}
+AzureCredentials(auth="service_principal", **fields).save("azure", overwrite=True)
+"""
 PARTS = ("flows", "tasks", "blocks", "deployments", "prefect.yaml")
 
 
@@ -46,8 +54,14 @@ def test_the_commands_for_azure_run_as_written(
         "deployment": {"enabled": False},
     }
     (folder / "first.yaml").write_text(yaml.safe_dump(first))
+    # As it is filled in the UI.
+    saved = subprocess.run(
+        [sys.executable, "-c", SAVE_CREDENTIALS], env=environment | emulator.environment(), cwd=ROOT, check=False
+    )
+    assert saved.returncode == 0
     # `make up` has made the pool that the page makes.
-    done = run_as_written(WITH_A_LOGIN, folder, environment, {"work-pool create local": "work-pool create documented"})
+    own = {"work-pool create local": "work-pool create documented", "http://SERVER:4200/api": guarded.stack.api}
+    done = run_as_written(WITH_A_LOGIN, folder, environment, own)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Saved block azure-ml-workspace/azureml." in done.stdout
     assert "\nCompleted: " in done.stdout

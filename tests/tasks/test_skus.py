@@ -1,5 +1,6 @@
 """Which sizes can train and serve."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ PHI = MinimumSpec(cpus=24, gpus=1, memory=220, disk=64)
 
 
 def test_sizes_are_compared_without_regard_to_case() -> None:
-    assert find_sku([A100, V100], "standard_nc6s_v3") is V100
+    assert find_sku([A100, V100], "standard_nc6s_v3", "compute.size") is V100
     assert require_can_finetune(V100, "m", ["Standard_NC6s_v3"], None)
     assert require_can_serve(V100, "m", ["Standard_NC6s_v3"], None)
 
@@ -49,8 +50,13 @@ def test_the_inference_allow_list_is_enforced() -> None:
 
 
 def test_a_size_that_the_region_does_not_offer_is_refused_with_those_it_does() -> None:
-    with pytest.raises(Refused, match="Standard_NC24ads_A100_v4"):
-        find_sku([A100], "Standard_NC6s_v3")
+    with pytest.raises(
+        Refused, match=r"With a GPU it offers Standard_NC24ads_A100_v4\. Correct deployment\.instance_type\."
+    ):
+        find_sku([A100, CPU], "Standard_NC6s_v3", "deployment.instance_type")
+    many = [replace(A100, name=f"Standard_{number:02}") for number in range(14)]
+    with pytest.raises(Refused, match=r"Standard_00, .*, Standard_11 and 2 more\."):
+        find_sku(many, "Standard_NC6s_v3", "compute.size")
 
 
 def test_the_sdks_raw_names_are_read_too() -> None:
