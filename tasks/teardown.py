@@ -40,8 +40,8 @@ class TeardownPolicy(Group):
     policy: Literal["always", "keep_on_success", "ttl"] = Field(
         "always",
         title="Policy",
-        description="always: delete it after scoring. keep_on_success: leave it serving until somebody deletes it; a nightly leaves "
-        "one more each night. ttl: leave it for some hours; the reaper deletes it then.",
+        description="always: delete it after scoring. keep_on_success: leave it serving until somebody deletes it; a nightly "
+        "leaves one more each night. ttl: leave it for some hours; the reaper deletes it then.",
         json_schema_extra=at(0),
     )
     ttl_hours: float = Field(
