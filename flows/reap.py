@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune, load_workspace
 from tasks.artifacts import publish_table
+from tasks.errors import Refused
 from tasks.orphans import Leftover, RunState, leftovers, unproven, why_release
 from tasks.stage import run_logger, stage
 from tasks.teardown import cancel_job, delete_endpoint
@@ -73,7 +74,7 @@ def reap(
         resource: Only what belongs to this run: `prefect.flow-run.<id>`, as an event names it, or the id.
         reason: Why it was called, for the log: the event's name.
     """
-    only = UUID(resource.rsplit(".", 1)[-1]) if resource else None
+    only = _named(resource) if resource else None
     if reason or only:
         run_logger().info("Called for run %s: %s", only, reason or "no reason given")
     now = datetime.now(UTC)
@@ -130,6 +131,21 @@ def reap(
     if failed:
         raise NotReleased("; ".join(failed))
     return report
+
+
+def _named(resource: str) -> UUID:
+    """The run that `resource` is.
+
+    Raises:
+        Refused: it is none, but most likely a run's name.
+    """
+    try:
+        return UUID(resource.rsplit(".", 1)[-1])
+    except ValueError as error:
+        raise Refused(
+            f"The parameter resource is '{resource}', which is no run's id. Give the id, as the address of the run's page ends; a "
+            "name may be several runs'. Without resource, all runs are looked at. Nothing was released."
+        ) from error
 
 
 @stage

@@ -275,6 +275,9 @@ def _describe(
 ) -> SubmittedJob:
     properties = job.properties or {}
     commit = properties.get("mlflow.source.git.commit") or properties.get("azureml.git.commit")
+    if commit and str(properties.get("azureml.git.dirty")).lower() == "true":
+        # As `git describe --dirty` has it, and so the deployment's version.
+        commit += "-dirty"
     return SubmittedJob(
         name=str(job.name),
         attempt=attempt,

@@ -107,13 +107,20 @@ def _card(model: RegisteredModel, description: str, studio_url: str) -> str:
         "Data revision": f"`{tags.get('data_revision', 'unknown')[:40]}`",
         "Data SHA-256": f"`{tags.get('data_sha256', 'unknown')}`",
         "Flow run": f"`{tags.get(RUN_TAG, 'unknown')}`",
-        "Git commit": f"`{tags['git_commit']}`" if "git_commit" in tags else "unknown: the run was in no git checkout",
+        "Git commit": _commit(tags.get("git_commit")),
         "Validation loss": ", ".join(loss) or "not measured",
         "Training loss": tags.get("train_loss", "not measured"),
     }
     return (
         f"# {plain(model.name)}\n\n{plain(description)}\n\n{markdown_table(('Where it came from', ''), rows.items())}"
     )
+
+
+def _commit(commit: str | None) -> str:
+    if commit is None:
+        return "unknown: the run was in no git checkout"
+    clean = commit.removesuffix("-dirty")
+    return f"`{commit}`" if clean == commit else f"`{clean}`, with changes that are in no commit"
 
 
 def require_mlmodel(workspace: AzureMLWorkspace, job: str) -> None:

@@ -104,6 +104,14 @@ def test_a_named_run_is_looked_for_in_the_workspace_that_it_worked_in(workspace:
     assert [row.name for row in report.released] == [endpoint]
 
 
+def test_a_runs_name_is_no_id() -> None:
+    state: Any = reap(resource="Phi-3 on chitchat, 2026-11-28", dry_run=True, return_state=True)
+    assert state.is_failed()
+    assert (
+        "The parameter resource is 'Phi-3 on chitchat, 2026-11-28', which is no run's id. Give the id" in state.message
+    )
+
+
 def test_a_named_run_that_was_given_no_workspace_there_is_leaves_nothing_to_do() -> None:
     run_id = run_in(Crashed(), workspace="mistyped")
     assert reap_all(resource=str(run_id)) == ReapReport(dry_run=False, released=[], kept=0, failed=[])

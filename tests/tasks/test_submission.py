@@ -103,6 +103,18 @@ def fault(emulator: Emulator) -> Iterator[object]:
 
 
 @pytest.mark.parametrize(
+    ("dirty", "told"), [("True", "0a1b2c-dirty"), ("False", "0a1b2c")], ids=["uncommitted changes", "committed"]
+)
+def test_a_commit_with_changes_is_told_as_that(
+    run: Submitter, monkeypatch: pytest.MonkeyPatch, dirty: str, told: str
+) -> None:
+    monkeypatch.setenv("AZUREML_GIT_COMMIT", "0a1b2c")
+    monkeypatch.setenv("AZUREML_GIT_DIRTY", dirty)
+    assert run.submit().tags["git_commit"] == told
+    assert run.submit().tags["git_commit"] == told, "also where the job is taken over"
+
+
+@pytest.mark.parametrize(
     "effect",
     [
         {"kind": "reset_after"},
