@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from emulator.certificates import Certificates
+from emulator.hosts import AZURE_SUFFIXES
 from emulator.installation import Installation
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -30,8 +31,17 @@ def environment(installation: Installation, port: int, principal: str = "contrib
 
 
 def _not_proxied() -> str:
-    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    return ",".join(dict.fromkeys([*filter(None, known.split(",")), *LOOPBACK]))
+    """What goes past the proxy: what the user names, but for Azure's own hosts, as those who have private endpoints do. Their
+    calls would reach Azure itself."""
+    named = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
+    kept = [entry.strip() for entry in named if entry.strip() and not _names_azure(entry.strip())]
+    return ",".join(dict.fromkeys([*kept, *LOOPBACK]))
+
+
+def _names_azure(entry: str) -> bool:
+    """Whether an entry of NO_PROXY covers a host of Azure: `*`, `.com`, `.azure.com`, `login.microsoftonline.com:443`."""
+    name = entry.lower().partition(":")[0].lstrip("*").lstrip(".")
+    return not name or any(suffix.endswith(name) or f".{name}".endswith(f".{suffix}") for suffix in AZURE_SUFFIXES)
 
 
 def workspace_config(installation: Installation) -> dict[str, str]:

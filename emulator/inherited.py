@@ -13,8 +13,7 @@ from pathlib import Path
 
 NAMES = (
     "AZUREML_EMULATOR_CACHE", "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HOME", "LANG",
-    "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "NO_PROXY", "OMP_NUM_THREADS", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV", "XDG_CACHE_HOME",
-    "no_proxy",
+    "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV", "XDG_CACHE_HOME",
 )  # fmt: skip
 SOURCE = Path(__file__).resolve().parents[1]
 

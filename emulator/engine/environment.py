@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,18 @@ from emulator.installation import Installation
 
 TOKEN_SECONDS = 7 * 24 * 3600  # the longest that Azure ML lets a job run without asking
 DEFAULT_CACHE = "~/.cache/azureml-emulator"
+NETWORK = ("https_proxy", "no_proxy", "requests_ca_bundle")
+
+
+def cache_folder(state: Path) -> Path:
+    """Where models are kept for all emulators of a user; with this one's state where the home folder cannot be written, as under a
+    service manager."""
+    usual = Path(DEFAULT_CACHE).expanduser()
+    try:
+        usual.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return state / "cache"
+    return usual if os.access(usual, os.W_OK) else state / "cache"
 
 
 class StepEnvironment:
@@ -20,14 +33,13 @@ class StepEnvironment:
     def __init__(self, installation: Installation, tokens: Tokens, network: Mapping[str, str]) -> None:
         self._installation = installation
         self._tokens = tokens
-        self._network = {
-            name: value for name, value in network.items() if name.lower() in ("https_proxy", "requests_ca_bundle")
-        }
+        self._network = {name: value for name, value in network.items() if name.lower() in NETWORK}
+        self._cache = cache_folder(installation.state)
 
     def make(self, run: Run, error_file: Path, given: Mapping[str, str]) -> dict[str, str]:
         """The environment of `run`'s process; `given` is what the user asks for, and never overrides Azure's own."""
         return {
-            "AZUREML_EMULATOR_CACHE": str(Path(DEFAULT_CACHE).expanduser()),
+            "AZUREML_EMULATOR_CACHE": str(self._cache),
             **environment(given),
             **self._network,
             **self._azure(run),

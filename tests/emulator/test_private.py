@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from emulator.engine.environment import cache_folder
 from tests.emulated import Emulator, command_line, pointed_at, running_emulator
 from tests.emulator.endpoints.conftest import Endpoint, create_endpoint, registered_model
 from tests.emulator.jobs.commands import line, log_text, wait
@@ -83,6 +84,15 @@ def test_what_the_emulator_keeps_is_its_users_alone(emulator: Emulator, endpoint
     here = [path for path in emulator.state.rglob("*") if not path.is_symlink()]
     assert {"said.txt", "documents.sqlite", "emulator.log", "weights.txt"} <= {path.name for path in here}
     assert [str(path) for path in here if path.stat().st_mode & 0o077] == []
+
+
+def test_models_are_kept_with_the_state_where_home_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder(tmp_path / "state") == tmp_path / "home" / ".cache" / "azureml-emulator"
+    monkeypatch.setenv("HOME", "/proc/none")
+    assert cache_folder(tmp_path / "state") == tmp_path / "state" / "cache"
 
 
 @pytest.mark.parametrize("command", ["start", "serve"])

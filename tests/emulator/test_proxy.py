@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.emulated import Emulator
+from tests.emulator.jobs.commands import line, log_text, wait
 
 
 def ask(emulator: Emulator, request: bytes, *, wait: float = 15.0) -> bytes:
@@ -94,3 +95,30 @@ def test_it_listens_on_loopback_only(emulator: Emulator) -> None:
     listening = [c.laddr.ip for c in psutil.Process(emulator.running.pid).net_connections() if c.status == "LISTEN"]
     assert len(listening) >= 2
     assert set(listening) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "*", ".com", "azure.com", ".azure.com", "*.windows.net", "management.azure.com", "login.microsoftonline.com:443",
+        ".MicrosoftOnline.com", "acme.blob.core.windows.net",
+    ],
+)  # fmt: skip
+def test_nobodys_no_proxy_leads_past_the_emulator_to_azure(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.setenv("no_proxy", f"prefect.acme.com, {entry},10.0.0.0/8,azure.acme.org")
+    told = emulator.environment()
+    assert told["NO_PROXY"] == told["no_proxy"] == "prefect.acme.com,10.0.0.0/8,azure.acme.org,127.0.0.1,localhost,::1"
+
+
+def test_a_job_reaches_azures_hosts_by_the_emulator_alone(emulator: Emulator) -> None:
+    client = emulator.client()
+    job = client.jobs.create_or_update(
+        line("env | grep -i proxy | sort", environment_variables={"no_proxy": "azure.com"})
+    )
+    assert wait(client, job.name) == "Completed"
+    told = dict(each.split("=", 1) for each in log_text(client, job.name).split() if "=" in each)
+    assert told["NO_PROXY"] == told["no_proxy"]
+    assert "azure" not in told["no_proxy"]
+    assert told["HTTPS_PROXY"] == told["https_proxy"] == f"http://127.0.0.1:{emulator.port}"
