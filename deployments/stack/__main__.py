@@ -14,13 +14,14 @@ HOME = ROOT / ".cache" / "stack"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command. The exit status is 0 when it did what it is for; `status` says 3 when not all of it runs."""
+    """Runs one command. The exit status is 0 when it did what it is for; `status` says 3 when not all of it runs, or a night
+    never will."""
     parser = argparse.ArgumentParser(prog="python -m deployments.stack", description=__doc__.split(": ", 1)[1])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for run, help in (
         (up, "start what does not run yet; safe to run twice"),
         (down, "stop what `up` started"),
-        (status, "tell"),
+        (status, "tell what runs, when each deployment last ended well, and when it runs next"),
     ):
         command = commands.add_parser(run.__name__, help=help)
         command.add_argument(
@@ -98,7 +99,12 @@ def status(options: argparse.Namespace) -> int:
     }
     for name, where in parts.items():
         print(f"{name:<10} {where or 'does not run'}")
-    return 0 if all(parts.values()) else 3
+    if parts["server"] is None or not bringing_up.is_healthy(stack):
+        return 3
+    sentences, all_will_run = bringing_up.nights(stack)
+    for sentence in sentences:
+        print(f"{'':<10} {sentence}")
+    return 0 if all_will_run and all(parts.values()) else 3
 
 
 def _server(stack: Stack, started: Started | None) -> str | None:

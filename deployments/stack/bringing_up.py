@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
+from deployments.stack.nights import NEVER
 from deployments.stack.processes import Processes, StackError, end_runs
 
 SERVER_SECONDS = 120.0  # the first start makes the database; seven seconds are usual
@@ -80,6 +81,19 @@ def is_healthy(stack: Stack) -> bool:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def nights(stack: Stack) -> tuple[list[str], bool]:
+    """A sentence for each deployment, and whether all that should run by themselves will.
+
+    Raises:
+        StackError: the server cannot be asked.
+    """
+    command = [sys.executable, "-m", "deployments.stack.nights"]
+    done = subprocess.run(command, cwd=ROOT, env=stack.environment(), capture_output=True, text=True, check=False)
+    if done.returncode not in (0, NEVER):
+        raise StackError(f"The server does not tell of its deployments:\n{done.stderr}".rstrip())
+    return done.stdout.splitlines(), done.returncode == 0
 
 
 def _require_free(port: int) -> None:

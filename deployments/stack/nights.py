@@ -1,0 +1,134 @@
+"""`python -m deployments.stack.nights`: for each deployment of the server of `PREFECT_API_URL`, when it last ended well and when it
+next runs; the exit status is 3 where one that should run by itself never will.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import yaml
+
+from deployments.stack.layout import ROOT
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+NEVER = 3
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What has become of a deployment and what will."""
+
+    name: str
+    """With its flow's: finetune/nightly."""
+    last: datetime | None = None
+    """When a run of it last ended well."""
+    next: datetime | None = None
+    """None where none is planned."""
+    scheduled: bool = False
+    """Whether it is to run by itself."""
+    never: str = ""
+    """Why it never will, and what to do."""
+
+    def sentence(self) -> str:
+        last = f"last ended well {_minute(self.last)}" if self.last else "has never ended well"
+        if self.never:
+            return f"{self.name} {last}; NEVER RUNS: {self.never}"
+        if not self.scheduled:
+            return f"{self.name} {last}; runs when somebody starts it"
+        if self.next is None:
+            return f"{self.name} {last}; next is not planned yet"
+        late = " (late: no worker has taken it)" if self.next < datetime.now(UTC) else ""
+        return f"{self.name} {last}; next {_minute(self.next)}{late}"
+
+
+def main() -> int:
+    """Prints a sentence for each deployment."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        outlooks = list(outlook(client))
+    print(*(each.sentence() for each in outlooks), sep="\n")
+    return NEVER if any(each.never for each in outlooks) else 0
+
+
+def outlook(client: SyncPrefectClient) -> Iterator[Outlook]:
+    """Of every deployment that there is, and of those in prefect.yaml that there should be."""
+    there = {deployment.name: deployment for deployment in client.read_deployments(limit=200)}
+    for name, entrypoint in _in_the_file():
+        if name not in there:
+            yield Outlook(f"{entrypoint}/{name}", never="it is not on the server any more. `make up` deploys it again")
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    for deployment in there.values():
+        yield Outlook(
+            name=f"{flows.get(deployment.flow_id, '?')}/{deployment.name}",
+            last=_last_good_end(client, deployment),
+            next=_next_start(client, deployment),
+            scheduled=bool(deployment.schedules),
+            never=_why_never(client, deployment),
+        )
+
+
+def _in_the_file() -> Iterator[tuple[str, str]]:
+    """Name and flow of the deployments in prefect.yaml."""
+    for wanted in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]:
+        yield str(wanted["name"]), str(wanted["entrypoint"]).rpartition(":")[2]
+
+
+def _why_never(client: SyncPrefectClient, deployment: DeploymentResponse) -> str:
+    """Empty if it may run. What keeps even runs that a person starts from running counts for every deployment."""
+    if deployment.paused:
+        return "the deployment is paused. Switch it on, on its page"
+    if deployment.schedules and not any(schedule.active for schedule in deployment.schedules):
+        return "its schedule is off. Switch it on, on the deployment's page"
+    if deployment.work_pool_name is None:
+        return "it has no work pool. `make up` deploys it again"
+    pool = client.read_work_pool(deployment.work_pool_name)
+    if pool.is_paused or pool.concurrency_limit == 0:
+        how = "is paused" if pool.is_paused else "has a concurrency limit of 0"
+        return f"work pool {pool.name} {how}. Switch it on, on the pool's page"
+    if deployment.work_queue_id is not None:
+        queue = client.read_work_queue(deployment.work_queue_id)
+        if queue.is_paused or queue.concurrency_limit == 0:
+            how = "is paused" if queue.is_paused else "has a concurrency limit of 0"
+            return f"work queue {queue.name} of pool {pool.name} {how}. Switch it on, on the pool's page"
+    return ""
+
+
+def _last_good_end(client: SyncPrefectClient, deployment: DeploymentResponse) -> datetime | None:
+    """A rejected model is a good end, too: the night did its work."""
+    run = _first(client, deployment, "COMPLETED", sort="END_TIME_DESC")
+    return run.end_time if run else None
+
+
+def _next_start(client: SyncPrefectClient, deployment: DeploymentResponse) -> datetime | None:
+    run = _first(client, deployment, "SCHEDULED", sort="NEXT_SCHEDULED_START_TIME_ASC")
+    return run.expected_start_time if run else None
+
+
+def _first(client: SyncPrefectClient, deployment: DeploymentResponse, state: str, *, sort: str) -> FlowRun | None:
+    from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    runs = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": [state]}}}),
+        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
+        sort=FlowRunSort(sort),
+        limit=1,
+    )
+    return runs[0] if runs else None
+
+
+def _minute(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
