@@ -18,7 +18,7 @@ from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine, refusal
 from tasks.errors import AzureFailure, Refused, lists_as_missing, read
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.held import find_deployment, is_low_priority, nodes_up
 from tasks.jobs import COMPLETED, attempts
 from tasks.kinds import NO_MACHINES
@@ -49,22 +49,15 @@ class ComputeChoice(Group):
         "gpu-cluster-big",
         title="Cluster",
         description=f"Name of the Azure ML compute cluster; created when there is none. {CLUSTER.bounds}",
-        json_schema_extra=at(0),
     )
     size: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_-]{3,64}$",
         title="VM size",
         description=f"Of the cluster's nodes. Default: an existing cluster's own; {NEW_CLUSTER_SIZE} for a new one.",
-        json_schema_extra=at(1),
     )
     max_nodes: int = Field(
-        1,
-        ge=1,
-        le=100,
-        title="Most nodes",
-        description="Of a new cluster. It shrinks to none when idle.",
-        json_schema_extra=at(2),
+        1, ge=1, le=100, title="Most nodes", description="Of a new cluster. It shrinks to none when idle."
     )
     priority: Literal["dedicated", "low_priority", "dedicated_then_low_priority"] = Field(
         "dedicated_then_low_priority",
@@ -72,7 +65,6 @@ class ComputeChoice(Group):
         description="Of a new cluster. Low priority is cheaper, and its nodes can be taken away at any time; "
         "dedicated_then_low_priority turns to it only where the quota does not suffice or Azure refuses the cluster. A cluster "
         "that is there stays what it is.",
-        json_schema_extra=at(3),
     )
     idle_seconds: int = Field(
         120,
@@ -80,7 +72,6 @@ class ComputeChoice(Group):
         le=86_400,
         title="Idle seconds",
         description="After how many seconds without work a new cluster's node is released.",
-        json_schema_extra=at(4),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
 
 from tasks.errors import Refused
-from tasks.form import Group, at
+from tasks.form import Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,6 @@ class CostChoice(Group):
         title="Price table",
         description="YAML file on the worker: the price of an hour by VM size. Default: deployments/prices.yaml, list prices of "
         "East US, to be replaced by yours.",
-        json_schema_extra=at(0),
     )
 
 

@@ -15,7 +15,7 @@ from blocks import AzureMLWorkspace
 from blocks.names import ENDPOINT, EndpointName
 from tasks.artifacts import publish_markdown
 from tasks.errors import AzureFailure, Fault, Refused, lists_as_missing, read, redact
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.held import find_deployment, wait_until_idle_nodes_are_gone
 from tasks.kinds import ABOUT, MAY_PASS, Kind
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
@@ -41,22 +41,18 @@ MOST_TIMEOUT_MS = 180_000
 class DeploymentChoice(Group):
     """How the model is served."""
 
-    enabled: bool = Field(
-        True, title="Deploy", description="Off: the model is registered and not served.", json_schema_extra=at(0)
-    )
+    enabled: bool = Field(True, title="Deploy", description="Off: the model is registered and not served.")
     instance_type: str = Field(
         "Standard_NC6s_v3",
         pattern=r"^[A-Za-z0-9_-]{3,64}$",
         title="Instance type",
         description="VM size of the deployment.",
-        json_schema_extra=at(1),
     )
-    instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many.", json_schema_extra=at(2))
+    instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many.")
     endpoint: EndpointName | None = Field(
         None,
         title="Endpoint name",
         description=f"{ENDPOINT.bounds} Unique in the region. Default: made of the flow run's id.",
-        json_schema_extra=at(3),
     )
     liveness_initial_delay: int = Field(
         600,
@@ -64,7 +60,6 @@ class DeploymentChoice(Group):
         le=7200,
         title="Start-up seconds",
         description="Seconds before Azure first asks whether the container lives: time to load the model.",
-        json_schema_extra=at(4),
     )
     request_timeout_ms: int = Field(
         90_000,
@@ -72,15 +67,9 @@ class DeploymentChoice(Group):
         le=MOST_TIMEOUT_MS,
         title="Request timeout (ms)",
         description="Milliseconds that one request may take.",
-        json_schema_extra=at(5),
     )
     deadline_minutes: float = Field(
-        90.0,
-        gt=0,
-        le=720,
-        title="Deadline (minutes)",
-        description="A deployment that is not ready by then has failed.",
-        json_schema_extra=at(6),
+        90.0, gt=0, le=720, title="Deadline (minutes)", description="A deployment that is not ready by then has failed."
     )
 
     def endpoint_name(self, names: RunNames) -> str:

@@ -17,7 +17,7 @@ from tasks.artifacts import line_chart, markdown_table, publish_markdown
 from tasks.credentials import WhereAndWho
 from tasks.errors import lists_as_missing
 from tasks.forecast import LEARNT_FROM, Forecast
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.naming import dated, predecessor
 from tasks.stage import run_logger, stage
 from tasks.tracking import Measured, Tracking
@@ -44,21 +44,18 @@ class MetricGate(Group):
         gt=0,
         title="Highest loss",
         description="Validation loss (nats a token) above which the model is rejected.",
-        json_schema_extra=at(0),
     )
     max_worse_than_champion: float | None = Field(
         None,
         ge=0,
         title="Worse than champion by",
         description="How much higher the validation loss may be than that of the model registered last (nats a token).",
-        json_schema_extra=at(1),
     )
     must_improve: bool = Field(
         False,
         title="Must improve",
         description="Reject a model whose validation loss is not lower than before training. Where the component measures none "
         "before training, nothing is checked.",
-        json_schema_extra=at(2),
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from blocks.names import REGISTRY_MODEL, RegistryModelName
 from tasks.errors import Refused, lists_as_missing
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.skus import MinimumSpec
 from tasks.stage import run_logger, stage
 from tasks.states import word
@@ -29,23 +29,15 @@ class ModelChoice(Group):
     """Which foundation model is fine-tuned."""
 
     name: RegistryModelName = Field(
-        "Phi-3-mini-4k-instruct",
-        title="Model",
-        description=f"Its name in the registry. {REGISTRY_MODEL.bounds}",
-        json_schema_extra=at(0),
+        "Phi-3-mini-4k-instruct", title="Model", description=f"Its name in the registry. {REGISTRY_MODEL.bounds}"
     )
     version: str | None = Field(
-        None,
-        min_length=1,
-        title="Version",
-        description="Default: the latest. The run records which it was.",
-        json_schema_extra=at(1),
+        None, min_length=1, title="Version", description="Default: the latest. The run records which it was."
     )
     allow_retired: bool = Field(
         False,
         title="Allow retired models",
         description="Go on with a model that is archived or whose fine-tuning is retired; Azure may still refuse it.",
-        json_schema_extra=at(2),
     )
 
 

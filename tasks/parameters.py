@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from tasks.errors import Refused
-from tasks.form import Group, at
+from tasks.form import Group
 
 DEFAULTS: dict[str, Any] = {
     "num_train_epochs": 3,
@@ -37,108 +37,56 @@ def _default(name: str, otherwise: str = "the component's own") -> str:
 class TrainingParameters(Group):
     """How the model is trained. An empty field leaves the choice to the model's publisher, then to the reference."""
 
-    num_train_epochs: int | None = Field(
-        None, ge=1, le=1000, title="Epochs", description=_default("num_train_epochs"), json_schema_extra=at(0)
-    )
+    num_train_epochs: int | None = Field(None, ge=1, le=1000, title="Epochs", description=_default("num_train_epochs"))
     max_steps: int | None = Field(
-        None,
-        ge=-1,
-        title="Most steps",
-        description="Ends the training early; -1: the epochs decide.",
-        json_schema_extra=at(1),
+        None, ge=-1, title="Most steps", description="Ends the training early; -1: the epochs decide."
     )
     per_device_train_batch_size: int | None = Field(
-        None,
-        ge=1,
-        le=4096,
-        title="Batch size",
-        description=_default("per_device_train_batch_size"),
-        json_schema_extra=at(2),
+        None, ge=1, le=4096, title="Batch size", description=_default("per_device_train_batch_size")
     )
     per_device_eval_batch_size: int | None = Field(
-        None,
-        ge=1,
-        le=4096,
-        title="Evaluation batch size",
-        description=_default("per_device_eval_batch_size"),
-        json_schema_extra=at(3),
+        None, ge=1, le=4096, title="Evaluation batch size", description=_default("per_device_eval_batch_size")
     )
     gradient_accumulation_steps: int | None = Field(
-        None,
-        ge=1,
-        le=4096,
-        title="Gradient accumulation",
-        description="Batches per optimizer step.",
-        json_schema_extra=at(4),
+        None, ge=1, le=4096, title="Gradient accumulation", description="Batches per optimizer step."
     )
-    learning_rate: float | None = Field(
-        None, gt=0, le=1, title="Learning rate", description=_default("learning_rate"), json_schema_extra=at(5)
-    )
-    lr_scheduler_type: Scheduler | None = Field(
-        None, title="Scheduler", description=_default("lr_scheduler_type"), json_schema_extra=at(6)
-    )
-    warmup_steps: int | None = Field(
-        None, ge=0, title="Warm-up steps", description=_default("warmup_steps"), json_schema_extra=at(7)
-    )
-    weight_decay: float | None = Field(
-        None, ge=0, le=1, title="Weight decay", description=_default("weight_decay"), json_schema_extra=at(8)
-    )
+    learning_rate: float | None = Field(None, gt=0, le=1, title="Learning rate", description=_default("learning_rate"))
+    lr_scheduler_type: Scheduler | None = Field(None, title="Scheduler", description=_default("lr_scheduler_type"))
+    warmup_steps: int | None = Field(None, ge=0, title="Warm-up steps", description=_default("warmup_steps"))
+    weight_decay: float | None = Field(None, ge=0, le=1, title="Weight decay", description=_default("weight_decay"))
     max_seq_length: int | None = Field(
         None,
         ge=-1,
         le=1_000_000,
         title="Sequence length",
         description="Tokens; longer conversations are cut. -1: the model's.",
-        json_schema_extra=at(9),
     )
-    apply_lora: bool | None = Field(None, title="LoRA", description=_default("apply_lora"), json_schema_extra=at(10))
-    lora_r: int | None = Field(
-        None, ge=1, le=1024, title="LoRA rank", description=_default("lora_r"), json_schema_extra=at(11)
-    )
-    lora_alpha: int | None = Field(
-        None, ge=1, le=4096, title="LoRA alpha", description=_default("lora_alpha"), json_schema_extra=at(12)
-    )
-    lora_dropout: float | None = Field(
-        None, ge=0, lt=1, title="LoRA dropout", description=_default("lora_dropout"), json_schema_extra=at(13)
-    )
-    apply_deepspeed: bool | None = Field(
-        None, title="DeepSpeed", description=_default("apply_deepspeed"), json_schema_extra=at(14)
-    )
+    apply_lora: bool | None = Field(None, title="LoRA", description=_default("apply_lora"))
+    lora_r: int | None = Field(None, ge=1, le=1024, title="LoRA rank", description=_default("lora_r"))
+    lora_alpha: int | None = Field(None, ge=1, le=4096, title="LoRA alpha", description=_default("lora_alpha"))
+    lora_dropout: float | None = Field(None, ge=0, lt=1, title="LoRA dropout", description=_default("lora_dropout"))
+    apply_deepspeed: bool | None = Field(None, title="DeepSpeed", description=_default("apply_deepspeed"))
     deepspeed_stage: Literal[2, 3] | None = Field(
-        None, title="DeepSpeed stage", description=_default("deepspeed_stage"), json_schema_extra=at(15)
+        None, title="DeepSpeed stage", description=_default("deepspeed_stage")
     )
-    precision: Literal["16", "32"] | None = Field(
-        None, title="Precision", description=_default("precision"), json_schema_extra=at(16)
-    )
-    seed: int | None = Field(None, ge=0, title="Seed", description=_default("seed"), json_schema_extra=at(17))
+    precision: Literal["16", "32"] | None = Field(None, title="Precision", description=_default("precision"))
+    seed: int | None = Field(None, ge=0, title="Seed", description=_default("seed"))
     logging_steps: int | None = Field(
-        None,
-        ge=1,
-        title="Logging steps",
-        description="Steps from one logged loss to the next.",
-        json_schema_extra=at(18),
+        None, ge=1, title="Logging steps", description="Steps from one logged loss to the next."
     )
     evaluation_strategy: Literal["epoch", "steps", "disable"] | None = Field(
-        None, title="Evaluate", description="When the validation loss is measured.", json_schema_extra=at(19)
+        None, title="Evaluate", description="When the validation loss is measured."
     )
     eval_steps: int | None = Field(
-        None, ge=1, title="Evaluation steps", description="With evaluation 'steps': how many.", json_schema_extra=at(20)
+        None, ge=1, title="Evaluation steps", description="With evaluation 'steps': how many."
     )
-    save_total_limit: int | None = Field(
-        None, ge=-1, title="Checkpoints kept", description="-1: all.", json_schema_extra=at(21)
-    )
+    save_total_limit: int | None = Field(None, ge=-1, title="Checkpoints kept", description="-1: all.")
     num_nodes_finetune: int | None = Field(
-        None,
-        ge=1,
-        le=100,
-        title="Nodes",
-        description="Machines that train together. Default: 1.",
-        json_schema_extra=at(22),
+        None, ge=1, le=100, title="Nodes", description="Machines that train together. Default: 1."
     )
     other: dict[str, Scalar] = Field(
-        default_factory=dict, title="Other inputs", description="Any further input of the component, by its own name.",
-        json_schema_extra=at(23),
-    )  # fmt: skip
+        default_factory=dict, title="Other inputs", description="Any further input of the component, by its own name."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainingParameters:

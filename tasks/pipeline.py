@@ -20,7 +20,7 @@ from tasks.compute import ValidatedCompute
 from tasks.dataset import SampledDataset
 from tasks.errors import Refused, lists_as_missing
 from tasks.forecast import Forecast, forecast_learning
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url, take_over
 from tasks.models import FoundationModel
 from tasks.naming import NIGHT_TAG, RunNames, dataset_word, experiment_name
@@ -48,19 +48,14 @@ class PipelineChoice(Group):
         "chat_completion_pipeline",
         title="Component",
         description=f"The registry's pipeline component. {COMPONENT.bounds}",
-        json_schema_extra=at(0),
     )
     component_version: str | None = Field(
-        None,
-        title="Component version",
-        description="Default: the latest. The run records which it was.",
-        json_schema_extra=at(1),
+        None, title="Component version", description="Default: the latest. The run records which it was."
     )
     experiment: ExperimentName | None = Field(
         None,
         title="Experiment",
         description=f"{EXPERIMENT.bounds} Default: `chat_completion_` and the model's name, with dashes for dots.",
-        json_schema_extra=at(2),
     )
     max_attempts: int = Field(
         3,
@@ -69,7 +64,6 @@ class PipelineChoice(Group):
         title="Most jobs",
         description="How many jobs one run may submit: a successor is submitted after a pre-emption, or when a failed run is "
         "retried.",
-        json_schema_extra=at(3),
     )
     deadline_hours: float = Field(
         48.0,
@@ -78,14 +72,12 @@ class PipelineChoice(Group):
         title="Deadline (hours)",
         description="A job that has not ended by then is cancelled, and the run fails. From when the run began to watch it; a "
         "successor has as long again.",
-        json_schema_extra=at(4),
     )
     stuck_after_minutes: float = Field(
         240.0,
         gt=0,
         title="Stuck after (minutes)",
         description="A job that shows no new state, step or metric for so long is cancelled, and the run fails.",
-        json_schema_extra=at(5),
     )
     tolerate_errors_minutes: float = Field(
         20.0,
@@ -94,7 +86,6 @@ class PipelineChoice(Group):
         title="Tolerate errors (minutes)",
         description="For how long Azure may fail to answer while the job is watched, before the run fails and cancels it. Raise it "
         "where the network is poor.",
-        json_schema_extra=at(6),
     )
 
 

@@ -15,7 +15,7 @@ from blocks import AzureMLWorkspace
 from blocks.names import MODEL, ModelName
 from tasks.artifacts import link, markdown_table, plain, publish_markdown
 from tasks.errors import lists_as_missing
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.metrics import MetricReview
 from tasks.naming import NIGHT_TAG, RUN_TAG, RunNames, dated, first_version
 from tasks.pipeline import OUTPUT
@@ -35,11 +35,8 @@ class Registration(Group):
         title="Model name",
         description=f"{MODEL.bounds} Default: the base model's and the dataset's, with dashes for dots: "
         "Phi-3-mini-4k-instruct-ultrachat-200k.",
-        json_schema_extra=at(0),
     )
-    description: str | None = Field(
-        None, max_length=4000, title="Description", description="Default: says what it is.", json_schema_extra=at(1)
-    )
+    description: str | None = Field(None, max_length=4000, title="Description", description="Default: says what it is.")
 
 
 class RegisteredModel(BaseModel):

@@ -18,7 +18,7 @@ from tasks.answers import answer_text
 from tasks.artifacts import plain, publish_markdown
 from tasks.endpoint import Deployment, containers_said
 from tasks.errors import read, redact
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.kinds import MOST_RETRY_AFTER, RetryPolicy
 from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
@@ -38,28 +38,22 @@ SHOWN_BODY = 1000
 class SmokeScoring(Group):
     """Which questions are asked, and how the model is to answer."""
 
-    rows: int = Field(
-        1, ge=1, le=100, title="Questions", description="Conversations sampled at random.", json_schema_extra=at(0)
-    )
-    seed: int = Field(42, ge=0, title="Seed", description="Decides which conversations.", json_schema_extra=at(1))
-    temperature: float = Field(
-        0.6, ge=0, le=2, title="Temperature", description="Of sampling.", json_schema_extra=at(2)
-    )
-    top_p: float = Field(0.9, gt=0, le=1, title="Top p", description="Of sampling.", json_schema_extra=at(3))
-    do_sample: bool = Field(
-        True, title="Sample", description="Off: the likeliest token each time.", json_schema_extra=at(4)
-    )
-    max_new_tokens: int = Field(
-        200, ge=1, le=4096, title="Most tokens", description="Of one answer.", json_schema_extra=at(5)
-    )
+    rows: int = Field(1, ge=1, le=100, title="Questions", description="Conversations sampled at random.")
+    seed: int = Field(42, ge=0, title="Seed", description="Decides which conversations.")
+    temperature: float = Field(0.6, ge=0, le=2, title="Temperature", description="Of sampling.")
+    top_p: float = Field(0.9, gt=0, le=1, title="Top p", description="Of sampling.")
+    do_sample: bool = Field(True, title="Sample", description="Off: the likeliest token each time.")
+    max_new_tokens: int = Field(200, ge=1, le=4096, title="Most tokens", description="Of one answer.")
     max_latency_seconds: float | None = Field(
-        None, gt=0, title="Slowest answer (seconds)", description="A slower one fails the run. Empty: no bound.",
-        json_schema_extra=at(6),
-    )  # fmt: skip
+        None, gt=0, title="Slowest answer (seconds)", description="A slower one fails the run. Empty: no bound."
+    )
     retry_budget_seconds: float = Field(
-        300.0, ge=0, le=3600, title="Retry budget (seconds)",
-        description="For how long statuses 408, 424, 429 and 5xx are waited out, all questions together.", json_schema_extra=at(7),
-    )  # fmt: skip
+        300.0,
+        ge=0,
+        le=3600,
+        title="Retry budget (seconds)",
+        description="For how long statuses 408, 424, 429 and 5xx are waited out, all questions together.",
+    )
 
 
 class Answer(BaseModel):

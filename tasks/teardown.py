@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from tasks.errors import AzureFailure, Fault, lists_as_missing
-from tasks.form import Group, at
+from tasks.form import Group
 from tasks.jobs import CANCELLING, ENDED, attempts, find_job
 from tasks.kinds import Kind
 from tasks.naming import RunNames, run_id_in, run_id_of
@@ -42,7 +42,6 @@ class TeardownPolicy(Group):
         title="Policy",
         description="always: delete it after scoring. keep_on_success: leave it serving until somebody deletes it; a nightly "
         "leaves one more each night. ttl: leave it for some hours; the reaper deletes it then.",
-        json_schema_extra=at(0),
     )
     ttl_hours: float = Field(
         24.0,
@@ -50,7 +49,6 @@ class TeardownPolicy(Group):
         le=8760,
         title="Time to live (hours)",
         description="With policy ttl, from when the endpoint is made: as the training begins, whose hours count too.",
-        json_schema_extra=at(1),
     )
 
     def tags(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.form import Group, at
+from tasks.form import Group
 
 SPLIT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
@@ -15,25 +15,13 @@ class SplitOptions(Group):
     """What one split does otherwise than the rest."""
 
     percent: float | None = Field(
-        None,
-        gt=0,
-        le=100,
-        title="Percent",
-        description="Share of this split's rows, in percent.",
-        json_schema_extra=at(0),
+        None, gt=0, le=100, title="Percent", description="Share of this split's rows, in percent."
     )
     rows: int | None = Field(
-        None,
-        ge=1,
-        title="Rows",
-        description="Number of this split's rows; wins over a percentage.",
-        json_schema_extra=at(1),
+        None, ge=1, title="Rows", description="Number of this split's rows; wins over a percentage."
     )
     ends_with: EndsWith | None = Field(
-        None,
-        title="Last speaker",
-        description="Who must speak last in every conversation of this split.",
-        json_schema_extra=at(2),
+        None, title="Last speaker", description="Who must speak last in every conversation of this split."
     )
 
 
@@ -48,7 +36,6 @@ class DatasetSampling(Group):
             "A Hugging Face dataset id; a local folder, Parquet or JSON Lines file, or glob; or a data asset or datastore "
             "path of the workspace (azureml:NAME:VERSION, azureml://datastores/NAME/paths/PATH)."
         ),
-        json_schema_extra=at(0),
     )
     subset: str | None = Field(
         None,
@@ -59,7 +46,6 @@ class DatasetSampling(Group):
             "The dataset's configuration, for example en. Needed where it has several and its card names no default; where no "
             "card describes any, the name of a folder."
         ),
-        json_schema_extra=at(1),
     )
     revision: str | None = Field(
         None,
@@ -69,13 +55,11 @@ class DatasetSampling(Group):
             "Commit, tag or branch of a Hugging Face dataset. Default: the newest commit of its main branch. The run records "
             "the commit it resolved to."
         ),
-        json_schema_extra=at(2),
     )
     hub_token_block: str | None = Field(
         None,
         title="Hub token block",
         description="Name of the Prefect Secret block that holds a Hugging Face token. Gated and private datasets need one.",
-        json_schema_extra=at(3),
     )
     format: Literal["auto", "messages", "sharegpt", "prompt_response"] = Field(
         "auto",
@@ -84,63 +68,45 @@ class DatasetSampling(Group):
             "How the rows keep conversations: messages (ultrachat, OpenAI, Foundry), sharegpt (conversations of from and value) or "
             "prompt_response (two columns). auto tells it by the columns."
         ),
-        json_schema_extra=at(4),
     )
     prompt_column: str | None = Field(
         None,
         min_length=1,
         title="Prompt column",
         description="The column of what the user asks, for rows of a prompt and a response. Default: the common names.",
-        json_schema_extra=at(5),
     )
     response_column: str | None = Field(
         None,
         min_length=1,
         title="Response column",
         description="The column of what the assistant answers, for rows of a prompt and a response. Default: the common names.",
-        json_schema_extra=at(6),
     )
-    percent: float = Field(
-        5.0,
-        gt=0,
-        le=100,
-        title="Percent",
-        description="Share of each split's rows, in percent.",
-        json_schema_extra=at(7),
-    )
+    percent: float = Field(5.0, gt=0, le=100, title="Percent", description="Share of each split's rows, in percent.")
     rows: int | None = Field(
         None,
         ge=1,
         title="Rows",
         description="Number of rows of each split; wins over the percentage. A split that has fewer gives all it has.",
-        json_schema_extra=at(8),
     )
     method: Literal["head", "random"] = Field(
         "head",
         title="Method",
         description="The first rows, or rows at random by a hash of seed and content: the same ones on every machine.",
-        json_schema_extra=at(9),
     )
     seed: int = Field(
         42,
         ge=0,
         title="Seed",
         description="Decides which rows are taken at random, and which are held out for validation.",
-        json_schema_extra=at(10),
     )
     train_split: str = Field(
-        "train_sft",
-        pattern=SPLIT_NAME,
-        title="Training split",
-        description="The split that the model learns from.",
-        json_schema_extra=at(11),
+        "train_sft", pattern=SPLIT_NAME, title="Training split", description="The split that the model learns from."
     )
     validation_split: str | None = Field(
         None,
         pattern=SPLIT_NAME,
         title="Validation split",
         description="The split the trainer validates with. Default: rows held out of the training sample.",
-        json_schema_extra=at(12),
     )
     validation_percent: float = Field(
         10.0,
@@ -151,14 +117,12 @@ class DatasetSampling(Group):
             "Share of the training sample held out for validation, in percent, at least one row, when no validation split is "
             "named. 0 holds out none here: then the component cuts a share of its own off the training rows."
         ),
-        json_schema_extra=at(13),
     )
     test_split: str | None = Field(
         "test_sft",
         pattern=SPLIT_NAME,
         title="Test split",
         description="The split the trained model is tested with; null where the dataset has none.",
-        json_schema_extra=at(14),
     )
     score_split: str | None = Field(
         "test_gen",
@@ -168,7 +132,6 @@ class DatasetSampling(Group):
             "The split whose conversations the deployed model is asked to answer; may be the test split. null: those of the test "
             "split are taken, or of the training split where there is none."
         ),
-        json_schema_extra=at(15),
     )
     split_options: dict[str, SplitOptions] = Field(
         default_factory=dict,
@@ -177,20 +140,17 @@ class DatasetSampling(Group):
             "By split name: percent, rows, ends_with. Without an option, conversations end with the assistant, except that "
             "those of splits named *_gen may end with either speaker."
         ),
-        json_schema_extra=at(16),
     )
     on_invalid: Literal["fail", "drop"] = Field(
         "fail",
         title="On invalid rows",
         description="Whether rows that break a rule fail the run or are left out of the sample.",
-        json_schema_extra=at(17),
     )
     max_dropped: int = Field(
         100,
         ge=0,
         title="Most rows to drop",
         description="More invalid rows than this in all splits together fail the run even where they may be dropped.",
-        json_schema_extra=at(18),
     )
     max_dropped_percent: float = Field(
         20.0,
@@ -198,7 +158,6 @@ class DatasetSampling(Group):
         le=100,
         title="Largest share to drop",
         description="Dropping more than this share of all sampled rows, in percent, fails the run: the data is not what it was.",
-        json_schema_extra=at(19),
     )
     extra_columns: Literal["fail", "drop"] = Field(
         "fail",
@@ -208,14 +167,12 @@ class DatasetSampling(Group):
             "counted on the run's page. Kept in any case: prompt, messages, prompt_id, tools; of a message its role, content, "
             "tool_calls, tool_call_id, thinking, reasoning_content and weight."
         ),
-        json_schema_extra=at(20),
     )
     min_characters: int = Field(
         1,
         ge=1,
         title="Fewest characters",
         description="Fewest characters of a conversation, all its messages together.",
-        json_schema_extra=at(21),
     )
     max_characters: int = Field(
         200_000,
@@ -223,14 +180,12 @@ class DatasetSampling(Group):
         le=10_000_000,
         title="Most characters",
         description="Most characters of a conversation, all its messages together.",
-        json_schema_extra=at(22),
     )
     max_tokens: int | None = Field(
         None,
         ge=1,
         title="Most tokens",
         description="Most tokens of a conversation's text, all its messages together, without the chat template's own.",
-        json_schema_extra=at(23),
     )
     tokenizer: str | None = Field(
         None,
@@ -239,7 +194,6 @@ class DatasetSampling(Group):
             "The model's tokenizer.json, or a folder that holds it. Needed to bound tokens, and to forecast what can be learnt "
             "where the registry's model has none."
         ),
-        json_schema_extra=at(24),
     )
 
     @model_validator(mode="after")
