@@ -17,7 +17,7 @@ from blocks import AzureMLWorkspace
 from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.demand import Demand, QuotaLine, refusal
-from tasks.errors import AzureFailure, Refused, lists_as_missing, read
+from tasks.errors import AzureFailure, Refused, if_there, read
 from tasks.form import Group
 from tasks.held import find_deployment, is_low_priority, nodes_up
 from tasks.jobs import COMPLETED, attempts
@@ -194,12 +194,9 @@ def _known(vcpus: int | None) -> str:
 
 
 def _find_cluster(workspace: AzureMLWorkspace, name: str) -> AmlCompute | None:
-    try:
-        found = workspace.client().compute.get(name)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
+    found = if_there(lambda: workspace.client().compute.get(name))
+    if found is None:
+        return None
     if word(found.type).lower() != "amlcompute":
         raise Refused(f"Compute {name} is no cluster but a {word(found.type)}. Set compute.cluster to a cluster.")
     if word(found.provisioning_state).lower() == "failed":

@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from blocks.names import ENDPOINT, EndpointName
 from tasks.artifacts import publish_markdown
-from tasks.errors import AzureFailure, Fault, Refused, lists_as_missing, read, redact
+from tasks.errors import AzureFailure, Fault, Refused, read, redact
 from tasks.form import Group
-from tasks.held import find_deployment, wait_until_idle_nodes_are_gone
+from tasks.held import find_deployment, find_endpoint, wait_until_idle_nodes_are_gone
 from tasks.kinds import ABOUT, MAY_PASS, Kind
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
 from tasks.pace import Pace
@@ -168,16 +168,6 @@ def create_deployment(
     seconds = time.monotonic() - began
     run_logger().info("Deployment %s of %s is ready.", DEPLOYMENT, endpoint.name)
     return Deployment(name=DEPLOYMENT, endpoint=endpoint, seconds=seconds)
-
-
-def find_endpoint(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
-    """The endpoint called `name`, or None if there is none."""
-    try:
-        return workspace.client().online_endpoints.get(name)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
 
 
 def _refuse_foreign(found: OnlineEndpoint | None, name: str, names: RunNames) -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.azure_errors import known
-from tasks.kinds import ABOUT, MOST_RETRY_AFTER, Kind, RetryPolicy
+from tasks.kinds import ABOUT, Kind, RetryPolicy
 from tasks.quota import shortage_in
 
-__all__ = [
-    "MOST_RETRY_AFTER", "AzureFailure", "Fault", "Kind", "Refused", "RetryPolicy", "kind_of", "lists_as_missing",
-    "read", "redact",
-]  # fmt: skip
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,17 @@ def lists_as_missing(error: BaseException) -> bool:
     """Whether `error` says that the thing asked for does not exist."""
     fault = read(error)
     return fault is not None and fault.kind is Kind.NOT_FOUND
+
+
+def if_there(get: Callable[[], T]) -> T | None:
+    """What `get` returns; None only if Azure says that it does not exist. Any other trouble is raised: what cannot be read must
+    never be taken for missing."""
+    try:
+        return get()
+    except Exception as error:
+        if lists_as_missing(error):
+            return None
+        raise
 
 
 _OWN_PACKAGES = frozenset({"tasks", "blocks", "flows"})

@@ -1,4 +1,4 @@
-"""The machines that a run holds: the nodes of its cluster, the instances of its deployment."""
+"""What a run holds: the nodes of its cluster, its endpoint, the instances of its deployment."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from blocks import AzureMLWorkspace
-from tasks.errors import lists_as_missing, redact
+from tasks.errors import if_there, redact
 from tasks.naming import DEPLOYMENT
 from tasks.pace import Pace
 from tasks.stage import run_logger
 from tasks.states import word
 
 if TYPE_CHECKING:
-    from azure.ai.ml.entities import AmlCompute, OnlineDeployment
+    from azure.ai.ml.entities import AmlCompute, OnlineDeployment, OnlineEndpoint
 
 SCALE_DOWN_SECONDS = 10 * 60
 """How long nodes may take to go once they have been idle for their time. Azure names no bound."""
@@ -30,12 +30,9 @@ def nodes_up(workspace: AzureMLWorkspace, cluster: AmlCompute) -> int:
 def wait_until_idle_nodes_are_gone(workspace: AzureMLWorkspace, name: str, most_seconds: float) -> bool:
     """Waits until cluster `name` is down to its smallest size, at most as long as that takes by its own settings, and at most
     `most_seconds`. False at once if that frees no dedicated quota: it is as small already, of low-priority nodes, or gone."""
-    try:
-        cluster: AmlCompute = workspace.client().compute.get(name)  # type: ignore[assignment]
-    except Exception as error:
-        if lists_as_missing(error):
-            return False
-        raise
+    cluster: AmlCompute | None = if_there(lambda: workspace.client().compute.get(name))  # type: ignore[assignment]
+    if cluster is None:
+        return False
     smallest, idle = int(cluster.min_instances or 0), float(cluster.idle_time_before_scale_down or 0)
     if is_low_priority(cluster) or nodes_up(workspace, cluster) <= smallest:
         return False
@@ -73,11 +70,11 @@ def cluster_doing(workspace: AzureMLWorkspace, name: str) -> str:
     return f"{told}; Azure says of them: {' '.join(errors)} " if errors else f"{told}. "
 
 
+def find_endpoint(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
+    """The endpoint called `name`, or None if there is none."""
+    return if_there(lambda: workspace.client().online_endpoints.get(name))
+
+
 def find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:
     """The run's deployment under `endpoint`, or None if there is none."""
-    try:
-        return workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
+    return if_there(lambda: workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blocks import AzureMLWorkspace
-from tasks.errors import lists_as_missing
+from tasks.errors import if_there
 from tasks.naming import RUN_TAG, RunNames, run_id_of
 from tasks.states import word
 
@@ -35,14 +35,8 @@ class JobStuck(JobFailed):
 
 
 def find_job(workspace: AzureMLWorkspace, name: str) -> Job | None:
-    """The job called `name`; None only if Azure says that there is none. Any other trouble is raised: a job that cannot
-    be read must never be taken for one that does not exist."""
-    try:
-        return workspace.client().jobs.get(name)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
+    """The job called `name`, or None if there is none."""
+    return if_there(lambda: workspace.client().jobs.get(name))
 
 
 def attempts(workspace: AzureMLWorkspace, names: RunNames) -> list[Job]:

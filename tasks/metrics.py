@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from tasks.artifacts import line_chart, markdown_table, publish_markdown
 from tasks.credentials import WhereAndWho
-from tasks.errors import lists_as_missing
+from tasks.errors import if_there
 from tasks.forecast import LEARNT_FROM, Forecast
 from tasks.form import Group
 from tasks.naming import dated, predecessor
@@ -265,12 +265,7 @@ def why_closed(
 def find_champion(workspace: AzureMLWorkspace, model_name: str, other_than_job: str) -> Champion | None:
     """The newest version of `model_name` that carries a validation loss which can be compared with, apart from one made from
     this very job."""
-    try:
-        versions = list(workspace.client().models.list(name=model_name))
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
+    versions = if_there(lambda: list(workspace.client().models.list(name=model_name))) or []
     measured = [
         version
         for version in versions

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from blocks.names import MODEL, ModelName
 from tasks.artifacts import link, markdown_table, plain, publish_markdown
-from tasks.errors import lists_as_missing
+from tasks.errors import if_there
 from tasks.form import Group
 from tasks.metrics import MetricReview
 from tasks.naming import NIGHT_TAG, RUN_TAG, RunNames, dated, first_version
@@ -141,12 +141,9 @@ def _night(job: FinishedJob) -> datetime | None:
 
 def _of_job(workspace: AzureMLWorkspace, name: str, job: str) -> Model | None:
     """The version that was made from `job`, whatever it is called: the answer to its registration may have been lost."""
-    try:
-        return next((its for its in workspace.client().models.list(name=name) if _made_from(its, job)), None)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
+    return if_there(
+        lambda: next((its for its in workspace.client().models.list(name=name) if _made_from(its, job)), None)
+    )
 
 
 def _made_from(version: Model, job: str) -> bool:
@@ -154,12 +151,7 @@ def _made_from(version: Model, job: str) -> bool:
 
 
 def _find(workspace: AzureMLWorkspace, name: str, version: str) -> Model | None:
-    try:
-        return workspace.client().models.get(name, version=version)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise
+    return if_there(lambda: workspace.client().models.get(name, version=version))
 
 
 def _register(

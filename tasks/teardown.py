@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from tasks.errors import AzureFailure, Fault, lists_as_missing
 from tasks.form import Group
+from tasks.held import find_endpoint
 from tasks.jobs import CANCELLING, ENDED, attempts, find_job
 from tasks.kinds import Kind
 from tasks.naming import RunNames, run_id_in, run_id_of
@@ -192,7 +193,7 @@ def _own_endpoints(workspace: AzureMLWorkspace, names: RunNames, made: str | Non
     endpoints = workspace.client().online_endpoints
     mine = {str(endpoint.name) for endpoint in endpoints.list() if run_id_of(endpoint.tags) == names.run_id}
     for name in {names.endpoint, made, chosen} - mine - {None}:
-        found = _still_there(workspace, str(name))
+        found = find_endpoint(workspace, str(name))
         if found and (name in (names.endpoint, made) or _says_who_made_it(workspace, found, names.run_id)):
             mine.add(str(name))
     return sorted(mine)
@@ -213,18 +214,9 @@ def delete_endpoint(workspace: AzureMLWorkspace, name: str) -> None:
     except Exception as error:
         if not lists_as_missing(error):
             raise
-    while _still_there(workspace, name):
+    while find_endpoint(workspace, name):
         if time.monotonic() > deadline:
             raise AzureFailure(
                 Fault(Kind.PERMANENT, "half an hour later it is still there"), f"deleting endpoint {name}"
             )
         time.sleep(pace.pause())
-
-
-def _still_there(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
-    try:
-        return workspace.client().online_endpoints.get(name)
-    except Exception as error:
-        if lists_as_missing(error):
-            return None
-        raise

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
 from tasks.artifacts import duration, publish_table
-from tasks.errors import lists_as_missing, read, redact
+from tasks.errors import if_there, read, redact
 from tasks.jobs import COMPLETED, ENDED, WORKING
 from tasks.kinds import Kind
 from tasks.progress import Progress
@@ -137,12 +137,9 @@ class JobWatch:
 
     def _look_at_metrics(self) -> bool:
         """False when the look settles nothing: the run is not known yet, or it has ended and the state must be read."""
-        try:
-            run = self.tracking.run(self.job)
-        except Exception as error:
-            if lists_as_missing(error):
-                return False
-            raise
+        run = if_there(lambda: self.tracking.run(self.job))
+        if run is None:
+            return False
         if run.metrics != self.metrics:
             self.progressed = True
             self.metrics = run.metrics

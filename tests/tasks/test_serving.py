@@ -15,9 +15,9 @@ from tasks.endpoint import (
     Endpoint,
     create_deployment,
     create_endpoint,
-    find_endpoint,
 )
 from tasks.errors import AzureFailure
+from tasks.held import find_endpoint
 from tasks.naming import RunNames, run_id_of
 from tasks.orphans import RunState, leftovers, unproven, why_release
 from tasks.registration import RegisteredModel
