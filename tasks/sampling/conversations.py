@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from tasks.sampling.errors import UNKNOWN_KEYS, UnreadableFile, listed
+from tasks.sampling.errors import UNKNOWN_KEYS, Finding, UnreadableFile, listed
+from tasks.sampling.parameters import DatasetSampling
 
 Format = Literal["messages", "sharegpt", "prompt_response"]
 Row = dict[str, Any]
@@ -78,6 +79,19 @@ class BadRow(Exception):
         self.rule, self.value = rule, value
 
 
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row as a file holds it, or what is wrong with it."""
+
+    index: int
+    number: int
+    """From 1: of its line, or in its file."""
+    size: int
+    """In bytes, or an estimate of it."""
+    row: Row | None = None
+    finding: Finding | None = None
+
+
 @dataclass(frozen=True)
 class Columns:
     """Where a file keeps its conversations."""
@@ -90,6 +104,8 @@ class Columns:
     """Further columns with a meaning, if they are there: an id, tools, a system text."""
     found: frozenset[str] = frozenset()
     """All columns of the file."""
+    may_have_more: bool = False
+    """Whether columns, and fields of messages, that are not known are left out; else they are refused."""
 
     @property
     def known(self) -> frozenset[str]:
@@ -97,27 +113,16 @@ class Columns:
         return self.others | {name for name in (self.messages, self.prompt, self.response) if name is not None}
 
 
-def columns_of(
-    file: str,
-    found: Collection[str],
-    format: Format | None,
-    prompt: str | None,
-    response: str | None,
-    may_have_more: bool,
-) -> Columns:
-    """Tells by a file's columns how it keeps conversations.
-
-    Args:
-        found: the file's columns.
-        format: what the person said; None leaves it to the columns.
-        prompt, response: the columns that the person named.
+def columns_of(file: str, found: Collection[str], params: DatasetSampling) -> Columns:
+    """Tells by the columns that were `found` in a file, and by what the person said, how it keeps conversations.
 
     Raises:
         UnreadableFile: with the columns' names.
     """
-    chosen = replace(_choose(file, set(found), format, prompt, response), found=frozenset(found))
+    chosen = _choose(file, set(found), params)
+    chosen = replace(chosen, found=frozenset(found), may_have_more=params.extra_columns == "drop")
     extra = sorted(set(found) - chosen.known)
-    if extra and not may_have_more:
+    if extra and not chosen.may_have_more:
         raise UnreadableFile(
             f"{file} has columns that are not of a conversation: {listed(extra)}. "
             f"Set extra_columns to drop to leave them out of the sample{but_for(extra)}."
@@ -131,7 +136,9 @@ def but_for(names: Iterable[str]) -> str:
     return f", but {lost}" if lost else ""
 
 
-def _choose(file: str, found: set[str], format: Format | None, prompt: str | None, response: str | None) -> Columns:
+def _choose(file: str, found: set[str], params: DatasetSampling) -> Columns:
+    format: Format | None = None if params.format == "auto" else params.format
+    prompt, response = params.prompt_column, params.response_column
     if prompt or response:
         pairs: Sequence[tuple[str, str]] = [(prompt or "prompt", response or "response")]
         format = "prompt_response"
@@ -194,7 +201,7 @@ class Conversation:
         }
 
 
-def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversation:
+def conversation(row: Row, columns: Columns) -> Conversation:
     """The conversation of a row.
 
     Raises:
@@ -203,14 +210,14 @@ def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversatio
     if columns.messages is not None and row.get(columns.messages) is None:
         raise BadRow(f"{columns.messages} are missing", None)
     extra = {name for name, value in row.items() if name not in columns.known and value is not None}
-    if extra and not may_have_more:
+    if extra and not columns.may_have_more:
         raise BadRow(f"has {UNKNOWN_KEYS}", ", ".join(name for name in row if name in extra))
     made = Conversation([], left_out=extra)
     if columns.format == "prompt_response":
-        made.messages = _pair(row, columns, made.left_out, may_have_more)
+        made.messages = _pair(row, columns, made.left_out)
     else:
         column = str(columns.messages)
-        made.messages = _messages(column, row.get(column), made.left_out, may_have_more)
+        made.messages = _messages(column, row.get(column), made.left_out, columns.may_have_more)
         made.prompt = _text("prompt", row.get("prompt")) if columns.format == "messages" else None
     for name in SYSTEMS:
         if name in columns.others and (system := _content(row.get(name), name)) and system.strip():
@@ -223,7 +230,7 @@ def conversation(row: Row, columns: Columns, may_have_more: bool) -> Conversatio
     return made
 
 
-def _pair(row: Row, columns: Columns, left_out: set[str], may_have_more: bool) -> list[Row]:
+def _pair(row: Row, columns: Columns, left_out: set[str]) -> list[Row]:
     """The messages of a prompt and a response; each may be a list of messages already."""
     messages = _earlier(row.get("history")) if "history" in columns.others else []
     for name, role in ((str(columns.prompt), "user"), (str(columns.response), "assistant")):
@@ -231,10 +238,10 @@ def _pair(row: Row, columns: Columns, left_out: set[str], may_have_more: bool) -
         if not isinstance(value, list):
             messages.append({"role": role, "content": _text(name, value)})
         elif role == "assistant":
-            messages += _messages(name, value, left_out, may_have_more)
+            messages += _messages(name, value, left_out, columns.may_have_more)
         else:
             # Of a prompt that is a conversation nothing is learnt, as TRL has it.
-            asked = _messages(name, value, left_out, may_have_more)
+            asked = _messages(name, value, left_out, columns.may_have_more)
             messages += [its | {"weight": 0} if its["role"] == "assistant" else its for its in asked]
         if role == "user":
             _add_material(messages, row, columns)

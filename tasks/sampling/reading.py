@@ -1,6 +1,6 @@
 """Conversations of a split, across its files, in their order and in batches that fit memory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -8,7 +8,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 import polars as pl
 
-from tasks.sampling.conversations import MESSAGE, SCHEMA, BadRow, Columns, columns_of, conversation, without_nulls
+from tasks.sampling.conversations import (
+    MESSAGE,
+    SCHEMA,
+    BadRow,
+    Columns,
+    RawRow,
+    columns_of,
+    conversation,
+    without_nulls,
+)
 from tasks.sampling.errors import CARD, Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
 from tasks.sampling.names import COMPRESSIONS
@@ -109,42 +118,23 @@ def _open(file: DataFile, reader: str, source: Source, params: DatasetSampling) 
     return _StreamedConversations(file, reader, source.reader_options, params)
 
 
-def _columns(file: DataFile, found: Sequence[str], params: DatasetSampling) -> Columns:
-    chosen = None if params.format == "auto" else params.format
-    return columns_of(
-        file.name, found, chosen, params.prompt_column, params.response_column, params.extra_columns == "drop"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row as a file holds it, or what is wrong with it."""
-
-    index: int
-    number: int
-    size: int
-    """In bytes, or an estimate of it."""
-    row: dict[str, Any] | None
-    finding: Finding | None = None
-
-
-def _batches(file: DataFile, columns: Columns, may_have_more: bool, rows: Iterable[_Row]) -> Iterator[Batch]:
+def _batches(file: DataFile, columns: Columns, rows: Iterable[RawRow]) -> Iterator[Batch]:
     """Conversations made of rows one by one."""
-    batch: list[_Row] = []
+    batch: list[RawRow] = []
     size = 0
     for row in rows:
         batch.append(row)
         size += row.size
         if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
-            yield _batch(file, columns, may_have_more, batch)
+            yield _batch(file, columns, batch)
             batch, size = [], 0
     if batch:
-        yield _batch(file, columns, may_have_more, batch)
+        yield _batch(file, columns, batch)
 
 
-def _batch(file: DataFile, columns: Columns, may_have_more: bool, rows: list[_Row]) -> Batch:
+def _batch(file: DataFile, columns: Columns, rows: list[RawRow]) -> Batch:
     made: list[dict[str, Any]] = []
-    good: list[_Row] = []
+    good: list[RawRow] = []
     unreadable: list[tuple[int, Finding]] = []
     for row in rows:
         if row.row is None:
@@ -152,7 +142,7 @@ def _batch(file: DataFile, columns: Columns, may_have_more: bool, rows: list[_Ro
             unreadable.append((row.index, row.finding))
             continue
         try:
-            its = conversation(row.row, columns, may_have_more)
+            its = conversation(row.row, columns)
         except BadRow as bad:
             unreadable.append((row.index, Finding(file.name, row.number, bad.rule, excerpt(bad.value))))
             continue
@@ -179,12 +169,11 @@ class _JsonConversations:
         from tasks.sampling.formats.json_text import JsonReader
 
         self._file = file
-        self._may_have_more = params.extra_columns == "drop"
         encoding, on_error = options.get("encoding"), options.get("encoding_errors") or "strict"
         self._reader = JsonReader(file, params.max_characters, encoding, on_error)
         self.rows = self._reader.rows
         try:
-            self._columns = _columns(file, self._reader.columns or ["messages"], params)
+            self._columns = columns_of(file.name, self._reader.columns or ["messages"], params)
         except UnreadableFile:
             if self.rows == 1 and (key := self._reader.below):
                 raise UnreadableFile(
@@ -194,11 +183,10 @@ class _JsonConversations:
             raise
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
-        rows = (_Row(row.index, row.number, row.size, row.row, row.finding) for row in self._reader.read(indices))
-        return _batches(self._file, self._columns, self._may_have_more, rows)
+        return _batches(self._file, self._columns, self._reader.read(indices))
 
     def close(self) -> None:
-        self._reader.close()
+        """Every pass over the file opens and closes it."""
 
 
 class _StreamedConversations:
@@ -208,16 +196,15 @@ class _StreamedConversations:
         from tasks.sampling.formats.streamed import StreamedReader
 
         self._file = file
-        self._may_have_more = params.extra_columns == "drop"
         self._reader = StreamedReader(file, reader, options)
         self.rows = self._reader.rows
-        self._columns = _columns(file, self._reader.columns or ["messages"], params)
+        self._columns = columns_of(file.name, self._reader.columns or ["messages"], params)
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         rows = (
-            _Row(index, index + 1, _text_bytes(row), without_nulls(row)) for index, row in self._reader.read(indices)
+            RawRow(index, index + 1, _text_bytes(row), without_nulls(row)) for index, row in self._reader.read(indices)
         )
-        return _batches(self._file, self._columns, self._may_have_more, rows)
+        return _batches(self._file, self._columns, rows)
 
     def close(self) -> None:
         self._reader.close()
@@ -240,8 +227,7 @@ class _ParquetConversations:
         from tasks.sampling.formats.parquet import ParquetReader
 
         self._file = file
-        self._max_characters = params.max_characters
-        self._may_have_more = params.extra_columns == "drop"
+        self._too_long = too_long(params.max_characters)
         try:
             self._reader = ParquetReader(file, params.max_characters)
         except UnreadableFile as error:
@@ -254,14 +240,17 @@ class _ParquetConversations:
             raise
         self.rows = self._reader.rows
         schema = self._reader.schema
-        self._columns = _columns(file, list(schema), params)
+        self._columns = columns_of(file.name, list(schema), params)
         self._read = [name for name in schema if name in self._columns.known]
         self._extra = [name for name in schema if name not in self._columns.known]
         self._plain = self._columns.format == "messages" and _is_plain(schema, self._read)
 
     def read(self, indices: np.ndarray) -> Iterator[Batch]:
         for raw in self._reader.read(indices, self._read):
-            too_long = [(index, self._too_long(index, size)) for index, size in raw.too_long]
+            unread = [
+                (index, Finding(self._file.name, index + 1, self._too_long, f"{size:,} bytes"))
+                for index, size in raw.too_long
+            ]
             if self._plain:
                 batch = Batch(
                     0,
@@ -274,11 +263,11 @@ class _ParquetConversations:
             else:
                 size = int(raw.frame.estimated_size()) // max(1, len(raw.frame))
                 rows = [
-                    _Row(int(index), int(index) + 1, size, without_nulls(row))
+                    RawRow(int(index), int(index) + 1, size, without_nulls(row))
                     for index, row in zip(raw.indices, raw.frame.iter_rows(named=True), strict=True)
                 ]
-                batch = _batch(self._file, self._columns, self._may_have_more, rows)
-            batch.unreadable = sorted(batch.unreadable + too_long, key=lambda its: its[0])
+                batch = _batch(self._file, self._columns, rows)
+            batch.unreadable = sorted(batch.unreadable + unread, key=lambda its: its[0])
             if self._extra:
                 every = pl.concat_list(pl.lit(self._extra), pl.col("left_out").fill_null([]))
                 batch.frame = batch.frame.with_columns(left_out=every)
@@ -286,9 +275,6 @@ class _ParquetConversations:
 
     def close(self) -> None:
         self._reader.close()
-
-    def _too_long(self, index: int, size: int) -> Finding:
-        return Finding(self._file.name, index + 1, too_long(self._max_characters), f"{size:,} bytes")
 
 
 def _is_plain(schema: pl.Schema, read: list[str]) -> bool:

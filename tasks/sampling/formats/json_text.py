@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.sampling.conversations import SHAREGPT_COLUMNS, BadRow
+from tasks.sampling.conversations import SHAREGPT_COLUMNS, BadRow, RawRow
 from tasks.sampling.errors import CARD, NOT_UTF8, Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import row_bytes
 from tasks.sampling.formats.compressed import CHUNK_BYTES, Stream, decompressed, require_kind
@@ -28,19 +28,6 @@ _IN_TEXT = re.compile(rb'["\\]')
 _OUTSIDE = re.compile(rb'["{}\[\],]')
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class JsonRow:
-    """One row, or what is wrong with it."""
-
-    index: int
-    number: int
-    """From 1: of its line, or in its array."""
-    size: int
-    """In bytes."""
-    row: Row | None = None
-    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +74,7 @@ class JsonReader:
                 self._begins = self.rows == 1 and bool(self.columns)
         self._require_json(last)
 
-    def read(self, indices: np.ndarray) -> Iterator[JsonRow]:
+    def read(self, indices: np.ndarray) -> Iterator[RawRow]:
         """The rows at `indices`, which rise."""
         wanted = iter(indices.tolist())
         sought = next(wanted, None)
@@ -98,17 +85,14 @@ class JsonReader:
                 sought = next(wanted, None)
                 yield self._parsed(index, text)
 
-    def close(self) -> None:
-        """Every pass over the file opens and closes it."""
-
-    def _parsed(self, index: int, text: _Text) -> JsonRow:
+    def _parsed(self, index: int, text: _Text) -> RawRow:
         try:
             if text.text is None:
                 raise BadRow(too_long(self._max_characters), f"{text.size} bytes")
-            return JsonRow(index, text.number, text.size, row=_row(text.text))
+            return RawRow(index, text.number, text.size, row=_row(text.text))
         except BadRow as bad:
             finding = Finding(self._file.name, text.number, bad.rule, excerpt(bad.value))
-            return JsonRow(index, text.number, text.size, finding=finding)
+            return RawRow(index, text.number, text.size, finding=finding)
 
     @contextmanager
     def _text(self) -> Iterator[Stream]:
