@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tasks.sampling.errors import Finding, excerpt, too_long
-from tasks.sampling.parameters import EndsWith
+from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.reading import Batch
 from tasks.sampling.sameness import ROLES, Seen
 
@@ -28,17 +28,6 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The rules of one split."""
-
-    ends_with: EndsWith
-    min_characters: int
-    max_characters: int
-    max_tokens: int | None = None
-    count_tokens: Callable[[pl.DataFrame], pl.Series] | None = None
-
-
-@dataclass(frozen=True)
 class Rule:
     """What breaks it, in words and as an expression, and what of the row shows that."""
 
@@ -50,16 +39,24 @@ class Rule:
 class Checker:
     """Holds the rows of one split to its rules."""
 
-    def __init__(self, rules: Rules, purpose: str, seen: Seen) -> None:
+    def __init__(
+        self,
+        params: DatasetSampling,
+        split: str,
+        purpose: str,
+        seen: Seen,
+        count_tokens: Callable[[pl.DataFrame], pl.Series] | None,
+    ) -> None:
         """Args:
-        rules: the split's.
+        params: hold the rules.
         purpose: what the split is for.
         seen: the conversations that were sampled before, of this split and of others.
+        count_tokens: needed where tokens are bounded.
         """
-        self._count_tokens = rules.count_tokens
+        self._count_tokens = count_tokens
         self._purpose = purpose
         self._seen = seen
-        self._rules = _rules(rules)
+        self._rules = _rules(params, split)
         places = enumerate(self._rules)
         self._broken = pl.coalesce(pl.when(rule.broken.fill_null(True)).then(place) for place, rule in places)
 
@@ -152,9 +149,10 @@ def _completed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _rules(rules: Rules) -> list[Rule]:
+def _rules(params: DatasetSampling, split: str) -> list[Rule]:
     """In the order they are applied: later ones may rely on earlier ones."""
     characters, prompt = pl.col("characters"), pl.col("prompt")
+    ends_with = params.ends_with(split)
     every = [
         Rule("messages are missing", pl.col("messages").list.len() == 0, lambda row: row["messages"]),
         Rule(f"a message's role is none of {', '.join(ROLES)}", ~pl.col("known"), _roles),
@@ -162,30 +160,21 @@ def _rules(rules: Rules) -> list[Rule]:
         Rule("the first message is not the user's", ~pl.col("asks_first"), _roles),
         Rule("the roles do not take turns", ~pl.col("in_turn"), _roles),
     ]
-    if rules.ends_with != "any":
-        text = f"the last message is not the {rules.ends_with}'s"
-        every.append(Rule(text, pl.col("last_role") != ROLES.index(rules.ends_with), _roles))
+    if ends_with != "any":
+        text = f"the last message is not the {ends_with}'s"
+        every.append(Rule(text, pl.col("last_role") != ROLES.index(ends_with), _roles))
     every += [
         Rule("prompt is not the first message", (prompt != pl.col("first_asked")) & prompt.is_not_null(), _prompt),
         Rule(
-            f"fewer than {rules.min_characters} characters (min_characters)",
-            characters < rules.min_characters,
+            f"fewer than {params.min_characters} characters (min_characters)",
+            characters < params.min_characters,
             lambda row: row["characters"],
         ),
-        Rule(
-            too_long(rules.max_characters),
-            characters > rules.max_characters,
-            lambda row: row["characters"],
-        ),
+        Rule(too_long(params.max_characters), characters > params.max_characters, lambda row: row["characters"]),
     ]
-    if rules.count_tokens is not None:
-        every.append(
-            Rule(
-                f"more than {rules.max_tokens} tokens (max_tokens)",
-                pl.col(TOKENS) > rules.max_tokens,
-                lambda row: row[TOKENS],
-            )
-        )
+    if params.max_tokens is not None:
+        text = f"more than {params.max_tokens} tokens (max_tokens)"
+        every.append(Rule(text, pl.col(TOKENS) > params.max_tokens, lambda row: row[TOKENS]))
     return every
 
 

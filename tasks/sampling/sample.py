@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.sampling.checks import Checker, Rules
+from tasks.sampling.checks import Checker
 from tasks.sampling.conversations import but_for
 from tasks.sampling.errors import CARD, NOT_UTF8, SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
 from tasks.sampling.parameters import DatasetSampling
@@ -207,7 +207,7 @@ class _Sampling:
 
     def _checked(self, purpose: str, reader: SplitReader, chosen: Selection) -> Iterator[pl.DataFrame]:
         """The chosen rows that break no rule, a batch at a time, with what the writer wants to know of each."""
-        checker = Checker(self._rules(reader.split), purpose, self._seen)
+        checker = Checker(self._params, reader.split, purpose, self._seen, self._count_tokens)
         done = 0
         for batch in chosen.batches:
             done += len(batch.frame) + len(batch.unreadable)
@@ -225,16 +225,6 @@ class _Sampling:
             first = f"{its.file}, row {its.row}: {its.excerpt}"
             self._dropped.setdefault(its.kind, DroppedRows(rule=its.kind, rows=0, first=first)).rows += 1
             self._rules_broken.add(its.kind)
-
-    def _rules(self, split: str) -> Rules:
-        params = self._params
-        return Rules(
-            ends_with=params.ends_with(split),
-            min_characters=params.min_characters,
-            max_characters=params.max_characters,
-            max_tokens=params.max_tokens,
-            count_tokens=self._count_tokens,
-        )
 
 
 def _kinds(extras: str) -> set[str]:
