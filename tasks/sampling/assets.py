@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.sampling.errors import DatasetError
-from tasks.sampling.results import SampledDataset
+from tasks.sampling.results import SampledDataset, SampledSplit
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -29,16 +29,15 @@ def register_data_assets(client: MLClient, sampled: SampledDataset) -> dict[str,
         azure.core.exceptions.HttpResponseError: the workspace or its storage refuses.
         DatasetError: a file is not what was sampled any more.
     """
-    return {purpose: _register(client, sampled, purpose) for purpose in sampled.splits()}
+    return {purpose: _register(client, sampled, purpose, split) for purpose, split in sampled.splits().items()}
 
 
-def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
+def _register(client: MLClient, sampled: SampledDataset, purpose: str, split: SampledSplit) -> str:
     from azure.ai.ml.entities import Data
     from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
     from tasks.sampling.writer import file_sha256
 
-    split = sampled.splits()[purpose]
     name = _name(sampled.source, split.path.stem)
     version = split.sha256[:VERSION_DIGITS]
     try:
@@ -62,7 +61,7 @@ def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
             type="uri_file",
             path=str(split.path),
             tags=tags,
-            description=_told(sampled, purpose),
+            description=f"{split.rows} of {split.source_rows} conversations of {split.split} of {sampled.source}, for {purpose}.",
         )
         try:
             client.data.create_or_update(asset)
@@ -75,8 +74,3 @@ def _register(client: MLClient, sampled: SampledDataset, purpose: str) -> str:
 def _name(source: str, file: str) -> str:
     dataset = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.rstrip("/")).name.removeprefix("azureml:")).strip("-_")
     return f"{dataset[:DATASET_CHARACTERS] or 'dataset'}-{file}"
-
-
-def _told(sampled: SampledDataset, purpose: str) -> str:
-    split = sampled.splits()[purpose]
-    return f"{split.rows} of {split.source_rows} conversations of {split.split} of {sampled.source}, for {purpose}."

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from functools import partial
-from io import RawIOBase
+from io import FileIO
 from pathlib import Path
 
 from tasks.sampling.errors import SourceUnavailable
@@ -32,7 +32,9 @@ def local_tree(source: str) -> Tree:
     try:
         pattern = Path(source).expanduser()
         root, paths = _matches(pattern)
-        files = [_data_file(path, root) for path in paths]
+        files = [
+            DataFile(path.relative_to(root).as_posix(), path.stat().st_size, partial(FileIO, path)) for path in paths
+        ]
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceUnavailable(
             f"{source} cannot be read: {getattr(error, 'strerror', None) or str(error).rstrip('.')}. Check the path and its rights."
@@ -53,7 +55,7 @@ def _matches(pattern: Path) -> tuple[Path, list[Path]]:
         return pattern, [path for path in _walk(pattern) if _is_file(path)]
     if glob.has_magic(str(pattern)) and not pattern.exists():
         found = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True)) if os.path.isfile(name)]
-        return _fixed_part(pattern), found
+        return next(part for part in pattern.parents if not glob.has_magic(str(part))), found
     _is_file(pattern)
     _require_file(pattern)
     return pattern.parent, [pattern]
@@ -80,11 +82,6 @@ def _require_file(path: Path) -> None:
             raise SourceUnavailable(f"{path} is {name}, not a file. Write its rows to a file, and give that.")
 
 
-def _fixed_part(pattern: Path) -> Path:
-    fixed = [part for part in pattern.parents if not glob.has_magic(str(part))]
-    return fixed[0]
-
-
 def _walk(root: Path) -> Iterator[Path]:
     for found, path in enumerate(_below(root, ()), start=1):
         if found > MOST_FILES:
@@ -102,11 +99,3 @@ def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
                 yield from _below(entry, (*above, real))
         else:
             yield entry
-
-
-def _data_file(path: Path, root: Path) -> DataFile:
-    return DataFile(path.relative_to(root).as_posix(), path.stat().st_size, partial(_open, path))
-
-
-def _open(path: Path) -> RawIOBase:
-    return open(path, "rb", buffering=0)
