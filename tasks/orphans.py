@@ -51,25 +51,17 @@ class Leftover:
 
 def leftovers(workspace: AzureMLWorkspace) -> Iterator[Leftover]:
     """Everything in the workspace that a run of this flow made and that may cost money."""
-    client = workspace.client()
-    for endpoint in client.online_endpoints.list():
+    for endpoint in workspace.client().online_endpoints.list():
         if run_id := run_id_of(endpoint.tags):
             yield Leftover("endpoint", str(endpoint.name), run_id, _endpoint_created(endpoint), endpoint.tags or {})
-    oldest = datetime.now(UTC) - OLDEST_JOB
-    for job in client.jobs.list():
-        if job is None:
-            continue
-        created = _job_created(job)
-        if created is not None and created < oldest:
-            return
-        if word(job.status) not in ENDED and (run_id := run_id_of(job.tags)):
+    for job, created in _unfinished_jobs(workspace):
+        if run_id := run_id_of(job.tags):
             yield Leftover("job", str(job.name), run_id, created, job.tags or {})
 
 
 def unproven(workspace: AzureMLWorkspace) -> Iterator[str]:
     """What looks like a run's and carries no tag of one, each as a sentence. It may be somebody's by now, so it stays."""
-    client = workspace.client()
-    for endpoint in client.online_endpoints.list():
+    for endpoint in workspace.client().online_endpoints.list():
         run_id = run_id_in(endpoint.description)
         if run_id_of(endpoint.tags) is None and (run_id or is_derived(str(endpoint.name))):
             sign = f"its description names flow run {run_id}" if run_id else "it is called as only runs call theirs"
@@ -77,16 +69,25 @@ def unproven(workspace: AzureMLWorkspace) -> Iterator[str]:
                 f"Endpoint {endpoint.name} looks like a run's ({sign}), but its tags have been overwritten. Delete it if nobody "
                 "uses it: it costs as long as it has a deployment."
             )
-    oldest = datetime.now(UTC) - OLDEST_JOB
-    for job in client.jobs.list():
-        if job is None or word(job.status) in ENDED or run_id_of(job.tags) or not is_derived(str(job.name)):
-            continue
-        created = _job_created(job)
-        if created is None or created >= oldest:
+    for job, _ in _unfinished_jobs(workspace):
+        if run_id_of(job.tags) is None and is_derived(str(job.name)):
             yield (
                 f"Job {job.name} looks like a run's (it is called as only runs call theirs), but its tags have been overwritten. "
                 "Cancel it if nobody waits for it."
             )
+
+
+def _unfinished_jobs(workspace: AzureMLWorkspace) -> Iterator[tuple[Job, datetime | None]]:
+    """Those that may still run, each with when it was made."""
+    oldest = datetime.now(UTC) - OLDEST_JOB
+    for job in workspace.client().jobs.list():
+        if job is None:
+            continue
+        created = _job_created(job)
+        if created is not None and created < oldest:
+            return
+        if word(job.status) not in ENDED:
+            yield job, created
 
 
 def why_release(
