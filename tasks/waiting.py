@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from prefect.runtime import flow_run
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
 from tasks.credentials import WhereAndWho
-from tasks.errors import AzureFailure, Fault, read
+from tasks.errors import AzureFailure, read
 from tasks.failures import explain, step_failure
 from tasks.forecast import Forecast
 from tasks.held import cluster_doing
@@ -163,11 +163,8 @@ class _Outage:
             self.since = time.monotonic()
             run_logger().warning("The job cannot be read (%s: %s); going on.", fault.kind, fault.message)
         if time.monotonic() - self.since > self.longest_seconds:
-            raise AzureFailure(_lasting(fault, self.longest_seconds), "watching the job") from error
-
-
-def _lasting(fault: Fault, seconds: float) -> Fault:
-    return Fault(fault.kind, f"{fault.message} (for {seconds / 60:.0f} min)", fault.status, fault.code)
+            lasting = replace(fault, message=f"{fault.message} (for {self.longest_seconds / 60:.0f} min)")
+            raise AzureFailure(lasting, "watching the job") from error
 
 
 def _stop_if_cancelled() -> None:
