@@ -10,19 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shortage:
-    """A quota that does not suffice. `have` is what is free of it; None where Azure does not say."""
+    """A quota that does not suffice."""
 
-    need: int | None
-    have: int | None
-    what: str
+    told: str
+    """What is needed and what is free of it, in numbers where Azure has any."""
     reason: str
     """Azure's own sentence."""
 
     def __str__(self) -> str:
-        if self.need is None:
-            return f"the quota of {self.what} is used up"
-        have = "" if self.have is None else f", have {self.have}"
-        return f"need {self.need} {self.what}{have}"
+        return self.told
 
 
 _TEXTS = (
@@ -58,16 +54,17 @@ def shortage_in(message: str) -> Shortage | None:
         if found := pattern.search(message):
             parts, reason = found.groupdict(), found[0]
             if what := parts.get("what"):
-                what = f"{what.lower()}s"
-                return Shortage(None, None, what, reason)
+                return Shortage(f"the quota of {what.lower()}s is used up", reason)
             limit = int(parts["limit"]) if parts["limit"].isdecimal() else 0
-            need, free = int(parts["need"]), max(0, limit - int(parts.get("used") or 0))
+            free = max(0, limit - int(parts.get("used") or 0))
+            of = ""
             if parts.get("total"):
-                return Shortage(need, free, "vCPUs of all families in the region", reason)
-            if family := parts.get("family"):
-                return Shortage(need, free, f"vCPUs of family {family}", reason)
-            sku = parts.get("sku")
-            return Shortage(need, free, f"vCPUs for {sku}" if sku else "vCPUs", reason)
+                of = " of all families in the region"
+            elif family := parts.get("family"):
+                of = f" of family {family}"
+            elif sku := parts.get("sku"):
+                of = f" for {sku}"
+            return Shortage(f"need {parts['need']} vCPUs{of}, have {free}", reason)
     return None
 
 
