@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from tasks.kinds import ABOUT, Kind
 
@@ -30,13 +29,6 @@ class Known:
     def advice(self) -> str:
         """What to do."""
         return self.do or ABOUT[self.kind].do
-
-    @cached_property
-    def _compiled(self) -> re.Pattern[str]:
-        return re.compile(self.pattern, re.IGNORECASE)
-
-    def fits(self, text: str) -> bool:
-        return self._compiled.search(text) is not None
 
 
 PREEMPTED = r"\bPreemptionError\b|nodes of this job got pre-?empted"
@@ -212,12 +204,12 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         rf"OutOfCapacity|AllocationFailed|OverconstrainedAllocation|NotEnoughCapacity|{PREEMPTED}"
-        r"|(do(es)? not have|insufficient|not enough|lack of) (enough |sufficient )?(\w+ )*capacity",
+        r"|(do(es)? not have|insufficient|not enough|lack of) (\w+ )*capacity",
         Kind.CAPACITY,
         "the region has no such machine free, or has taken a low-priority one back",
     ),
     Known(
-        r"OutOfQuota|QuotaExceeded|(CoreQuota|Quota)Reached|ExceedsCoreQuota|ExceedCoreQuota|vCPU quota|not enough (\w+ )*quota"
+        r"OutOfQuota|QuotaExceeded|QuotaReached|Exceeds?CoreQuota|vCPU quota|not enough (\w+ )*quota"
         r"|quota reached|exceed\w* .*quota|quota .*exceed",
         Kind.QUOTA,
         "the family of machine sizes, or clusters as such, have no vCPUs left under the subscription's limit",
@@ -324,4 +316,4 @@ def known(text: str, status: int | None = None) -> Known | None:
         status: of the answer. What is not found is told by its code alone: the message is mostly its name.
     """
     said = text.partition(": ")[0] if status == 404 else _NAMES.sub("''", text)
-    return next((its for its in KNOWN if its.fits(said)), None)
+    return next((its for its in KNOWN if re.search(its.pattern, said, re.IGNORECASE)), None)
