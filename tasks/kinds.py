@@ -36,10 +36,6 @@ class Kind(StrEnum):
 
 NO_MACHINES = frozenset({Kind.CAPACITY, Kind.QUOTA, Kind.REGIONAL_QUOTA, Kind.UNAVAILABLE})
 """What another size, tier or region would help with."""
-MAY_PASS = frozenset({Kind.TRANSIENT, Kind.THROTTLED, Kind.CONFLICT, Kind.AUTH, Kind.ROLES})
-"""What waiting ends: tokens are renewed, and roles take minutes to arrive."""
-
-
 REFUSALS = frozenset({
     Kind.POLICY, Kind.LOCKED, Kind.NETWORK, Kind.KEYS, Kind.SUBSCRIPTION, Kind.ROLES, Kind.INVALID, Kind.UNAVAILABLE, Kind.QUOTA,
     Kind.REGIONAL_QUOTA, Kind.ENDPOINT_QUOTA,
@@ -158,3 +154,6 @@ ABOUT: dict[Kind, About] = {
     ),
     Kind.PERMANENT: About("anything else; the cause is Azure's own text", "trying again will not help; read the cause"),
 }
+
+MAY_PASS = frozenset(kind for kind, about in ABOUT.items() if about.policy.attempts > 1)
+"""What waiting ends, so that it is tried again: tokens are renewed, and roles take minutes to arrive."""

@@ -200,11 +200,6 @@ def test_waits_grow_and_are_bounded() -> None:
         assert ceiling / 2 <= policy.wait(attempt, None) <= ceiling
 
 
-@pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.CAPACITY, Kind.NOT_FOUND, Kind.INVALID, Kind.PERMANENT])
-def test_nothing_is_retried_that_cannot_get_better(kind: Kind) -> None:
-    assert ABOUT[kind].policy.attempts == 1
-
-
 def test_every_kind_has_a_policy_and_a_sentence() -> None:
     for kind in Kind:
         assert ABOUT[kind].policy.attempts >= 1
