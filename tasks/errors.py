@@ -165,10 +165,7 @@ def _read_answer(error: BaseException) -> Fault | None:
     reader = isinstance(error, AttributeError | LookupError | TypeError) and _raised_by(error, _READERS)
     if not decoder and not reader:
         return None
-    return Fault(
-        Kind.TRANSIENT,
-        "an answer came that is not Azure's, or not all of it",
-    )
+    return Fault(Kind.TRANSIENT, "an answer came that is not Azure's, or not all of it")
 
 
 _READERS = frozenset({"azure", "msrest", "mlflow", "requests", "msal"})
@@ -235,9 +232,8 @@ def _retry_after(error: BaseException) -> float | None:
 
 
 def _read_connection(error: BaseException) -> Fault | None:
-    if isinstance(error, ConnectionError | TimeoutError):
-        return Fault(Kind.TRANSIENT, _one_line(error))
-    if type(error).__module__.startswith(("requests.", "urllib3.")):
+    by_requests = type(error).__module__.startswith(("requests.", "urllib3."))
+    if by_requests or isinstance(error, ConnectionError | TimeoutError):
         return Fault(Kind.TRANSIENT, _one_line(error))
     return None
 
