@@ -77,7 +77,7 @@ def wait_for_pipeline(
             Completed.
         AzureFailure: Azure could not be asked for longer than `choice.tolerate_errors_minutes`.
     """
-    tracking = Tracking(workspace, where.tracking_uri)
+    tracking, machines = Tracking(workspace, where.tracking_uri), machines or MachineTime()
     watch, pace, outage = JobWatch(workspace, tracking, job.name), Pace(), _Outage(choice.tolerate_errors_minutes * 60)
     began = last_change = own_state_read = time.monotonic()
     why = ""
@@ -93,8 +93,7 @@ def wait_for_pipeline(
             pace.changed()
         if changed or watch.progressed:
             last_change = now
-        if machines is not None:
-            machines.note(job.name, watch.machine_seconds)
+        machines.note(job.name, watch.machine_seconds)
         refused = None if watch.ended else in_vain()
         if now - last_change > choice.stuck_after_minutes * 60:
             why = f"has shown nothing new for {(now - last_change) / 60:.0f} min"
@@ -103,8 +102,7 @@ def wait_for_pipeline(
         if refused or why:
             # Before it is cancelled: then nobody sees any more what its steps and nodes were doing.
             watch.show_durations()
-            if machines is not None:
-                machines.note(job.name, watch.machine_seconds)
+            machines.note(job.name, watch.machine_seconds)
             if refused:
                 raise refused
             doing = cluster_doing(workspace, cluster) if cluster else ""
