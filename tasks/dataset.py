@@ -18,11 +18,9 @@ from prefect.blocks.system import Secret
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.artifacts import markdown_table, publish_markdown, publish_table
 from tasks.progress import Progress
-from tasks.sampling.parameters import DatasetSampling, SplitOptions
-from tasks.sampling.results import Bucket, SampledDataset, SampledSplit
+from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
-
-__all__ = ["Bucket", "DatasetSampling", "SampledDataset", "SampledSplit", "SplitOptions", "sample_dataset"]
 
 SHOWN_ROWS = 10
 SHOWN_CHARACTERS = 40

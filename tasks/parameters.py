@@ -30,8 +30,9 @@ Scheduler = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "c
 Scalar = bool | int | float | str
 
 
-def _default(name: str, otherwise: str = "the component's own") -> str:
-    return f"Default: the model's own, else {DEFAULTS.get(name, otherwise)}."
+def _default(name: str) -> str:
+    otherwise = DEFAULTS.get(name, "the component's own")
+    return f"Default: the model's own, else {otherwise}."
 
 
 class TrainingParameters(Group):

@@ -15,8 +15,6 @@ from tasks.sampling.tree import DataFile, Tree
 if TYPE_CHECKING:
     from blocks.azure_ml_workspace import AzureMLWorkspace
 
-__all__ = ["DataFile", "Source", "resolve"]
-
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?\Z")
 FILE_NAME = re.compile(r"\.(parquet|jsonl?|ndjson|csv|tsv|arrow)(\.(gz|bz2|xz|zst|lz4))?\Z")
 
