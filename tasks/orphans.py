@@ -104,14 +104,10 @@ def why_release(
     if expires is not None and expires <= now:
         return f"its time to live ended {expires:%Y-%m-%d %H:%M} UTC"
     kept = leftover.kind == "endpoint" and leftover.tags.get(KEEP_TAG) == "on_success"
-    if run is RunState.SUCCEEDED:
-        return None if kept else f"its run {run}"
+    if kept and run in (RunState.SUCCEEDED, RunState.UNKNOWN):
+        return None
     if run is RunState.UNKNOWN:
-        return (
-            f"its run is {run} and it is older than {ttl_hours:g} h"
-            if leftover.hours(now) >= ttl_hours and not kept
-            else None
-        )
+        return f"its run is {run} and it is older than {ttl_hours:g} h" if leftover.hours(now) >= ttl_hours else None
     return f"its run {run}"
 
 
