@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -19,7 +21,6 @@ from tasks.kinds import Kind
 from tasks.stage import run_logger, stage
 
 if TYPE_CHECKING:
-    from azure.ai.ml.entities import Workspace
     from azure.core.rest import HttpResponse
 
 SHOWN = 300
@@ -49,10 +50,14 @@ def resolve_credentials(workspace: AzureMLWorkspace) -> WhereAndWho:
         Refused: the credentials, the tenant, the workspace or the role is wrong; the sentence says which.
     """
     claims = _claims(_token(workspace))
-    found = _workspace(workspace)
+    with _refusal_told(f"workspace {workspace.workspace_name} in resource group {workspace.resource_group}"):
+        found = workspace.client().workspaces.get(workspace.workspace_name)
     _reach_services(workspace, str(found.discovery_url))
-    _reach_registry(workspace)
-    _may_write(workspace)
+    with _refusal_told(f"registry {workspace.registry_name}"):
+        workspace.registry_client()
+    # What an upload needs: a reader of the workspace is refused here, not after an hour.
+    with _refusal_told(f"the default datastore of workspace {workspace.workspace_name}"):
+        workspace.client().datastores.get_default(include_secrets=True)
     who = WhereAndWho(
         workspace=workspace.workspace_name,
         location=str(found.location),
@@ -132,14 +137,6 @@ def _error_text(response: Any) -> str:
         return " ".join(response.text().split()) or str(response.reason)
 
 
-def _workspace(workspace: AzureMLWorkspace) -> Workspace:
-    where = f"workspace {workspace.workspace_name} in resource group {workspace.resource_group}"
-    try:
-        return workspace.client().workspaces.get(workspace.workspace_name)
-    except Exception as error:
-        raise _refusal(error, where) from error
-
-
 def _reach_services(workspace: AzureMLWorkspace, discovery_url: str) -> None:
     """Asks where the workspace's services are, as the SDK will: it takes a refusal for an answer without addresses."""
     try:
@@ -165,19 +162,12 @@ def _get(url: str) -> HttpResponse:
         return client.send_request(HttpRequest("GET", url))
 
 
-def _reach_registry(workspace: AzureMLWorkspace) -> None:
+@contextmanager
+def _refusal_told(what: str) -> Iterator[None]:
     try:
-        workspace.registry_client()
+        yield
     except Exception as error:
-        raise _refusal(error, f"registry {workspace.registry_name}") from error
-
-
-def _may_write(workspace: AzureMLWorkspace) -> None:
-    """Asks for what an upload needs: a reader of the workspace is refused here, not after an hour."""
-    try:
-        workspace.client().datastores.get_default(include_secrets=True)
-    except Exception as error:
-        raise _refusal(error, f"the default datastore of workspace {workspace.workspace_name}") from error
+        raise _refusal(error, what) from error
 
 
 def _refusal(error: Exception, what: str) -> Exception:
