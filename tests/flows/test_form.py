@@ -68,7 +68,7 @@ NAMES = {
     "pipeline.experiment": ("chat/Phi-3.5", "1 to 256 letters, digits, dashes", "chat_completion_Phi-4"),
     "registration.name": ("Phi-3.5-chats", "1 to 255 letters, digits, dashes", "Phi-4-chats"),
     "deployment.endpoint": ("chats_of_may", "3 to 32 letters, digits and single dashes", "chats-of-may"),
-    "job_key": ("nightly/chats", "1 to 248 letters, digits, dashes", "nightly"),
+    "job_key": ("nightly/chats", "1 to 248 letters, digits, dashes", "june-trial"),
 }
 
 

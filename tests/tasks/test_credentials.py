@@ -112,3 +112,13 @@ def test_a_refusal_to_tell_the_services_addresses_is_named(workspace: AzureMLWor
         pytest.raises(Refused, match=r"services cannot be read .*HTTP 403: .*Blocked by the proxy"),
     ):
         resolve_credentials.fn(workspace)
+
+
+def test_a_wrong_secret_of_the_default_chain_is_mended_where_it_is(
+    workspace: AzureMLWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "not-the-secret-at-all")
+    with pytest.raises(
+        Refused, match=r"\(AADSTS7000215/7000222\)\. Put a valid one into the environment of the worker"
+    ):
+        resolve_credentials.fn(with_fields(workspace, credentials=AzureCredentials()))
