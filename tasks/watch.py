@@ -218,8 +218,14 @@ class JobWatch:
             except Exception as error:
                 run_logger().warning("How long the steps took cannot be read: %s", redact(str(error)))
                 break
-        took = {step.name: "unknown" if step.seconds is None else duration(step.seconds) for step in self.leaves}
-        rows = [{"step": step.name, "state": step.status, "took": took[step.name]} for step in self.leaves]
+        rows = [
+            {
+                "step": step.name,
+                "state": step.status,
+                "took": "unknown" if step.seconds is None else duration(step.seconds),
+            }
+            for step in self.leaves
+        ]
         publish_table("steps", f"Steps of job {self.job}: {self.status}", rows)
         return requests
 
