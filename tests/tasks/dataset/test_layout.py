@@ -485,6 +485,13 @@ def test_a_split_in_two_formats_is_refused_by_name(described: bool, tmp_path: Pa
             "is incomplete: of the files train_part_..., number 2 is missing",
         ),
         (["data/part-2.jsonl", "data/part-3.jsonl"], "of the files data/part-..., number 1 is missing"),
+        (["train_shard_1.jsonl", "train_shard_3.jsonl"], "of the files train_shard_..., number 2 is missing"),
+        (["chunk-0.jsonl", "chunk-2.jsonl"], "of the files chunk-..., number 1 is missing"),
+        (["part-1.jsonl", "part-300000.jsonl"], "8, 9, 10, 11 and 99989 more is missing"),
+        (
+            ["train-00000-of-00001-0a1804bcb6ae68c6.jsonl", "train-00000-of-00001-a3ecf92756993583.jsonl"],
+            "holds files of two uploads of train: 2 files, numbered of 1",
+        ),
         (["accepted.jsonl", "rejected.jsonl"], "that are not alike: accepted.jsonl, rejected.jsonl"),
         (["chats.jsonl", "chats_old.jsonl"], "that are not alike: chats.jsonl, chats_old.jsonl"),
         (["chats - Copy.jsonl", "chats.jsonl"], "that are not alike: chats - Copy.jsonl, chats.jsonl"),
@@ -521,6 +528,7 @@ def test_what_datasets_would_mix_is_refused(files: list[str], told: str, tmp_pat
         ["part-00000-4f1c.c000.jsonl", "part-00002-4f1c.c000.jsonl"],  # Spark, which leaves empty parts out
         ["train-00000.jsonl", "train-00001.jsonl"],
         ["train-1.jsonl", "train-2.jsonl", "train-5.jsonl"],
+        ["part-00003.jsonl"],
     ],
 )
 def test_what_names_say_nothing_against_is_taken_as_datasets_takes_it(files: list[str], tmp_path: Path) -> None:

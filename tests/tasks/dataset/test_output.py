@@ -190,6 +190,27 @@ def test_what_a_kill_left_behind_is_removed_after_a_day(tmp_path: Path) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
+def test_what_is_published_is_on_the_disk_and_for_all_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int | str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def flushed(descriptor: int) -> None:
+        done.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append("renamed")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "rename", renamed)
+    train = sample(only_train(write_jsonl(tmp_path / "rows.jsonl", conversations(3))), tmp_path / "out").train
+    folder = train.path.parent
+    # A name on the disk whose bytes are not is what a power cut would leave.
+    assert done == [train.path.stat().st_ino, folder.stat().st_ino, "renamed", folder.parent.stat().st_ino]
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_sample_that_another_run_has_published_meanwhile_stays(tmp_path: Path) -> None:
     source, params = tmp_path / "rows.jsonl", only_train(tmp_path / "rows.jsonl")
     write_jsonl(source, conversations(3))
