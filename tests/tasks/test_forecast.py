@@ -194,6 +194,20 @@ def test_calls_that_the_model_s_template_does_not_write_are_told_before_they_are
     assert forecast_learning(workspace, foundation, sampled, str(tmp_path), tags).notes == []
 
 
+def test_what_the_model_is_only_asked_is_not_forecast(
+    workspace: AzureMLWorkspace, foundation: FoundationModel, tmp_path: Path
+) -> None:
+    for place, split in enumerate(("train", "test", "gen")):
+        write_jsonl(tmp_path / f"made/{split}.jsonl", [{"messages": row(place + 1, number + 1)} for number in range(3)])
+    params = only_train(tmp_path / "made", train_split="train", test_split="test", score_split="gen")
+    sampled = sample(params, tmp_path / "samples")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(WORDS))
+    tags = {"data_sha256": sampled.sha256, "max_seq_length": "10"}
+    its = forecast_learning(workspace, foundation, sampled, str(tmp_path), tags)
+    assert sampled.splits().keys() == {"train", "test", "score"}
+    assert its.splits.keys() == {"train", "test"}
+
+
 def test_a_model_without_a_tokenizer_has_no_forecast(
     emulator: Emulator, workspace: AzureMLWorkspace, told: Told, tmp_path: Path
 ) -> None:

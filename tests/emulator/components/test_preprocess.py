@@ -13,7 +13,7 @@ import pytest
 from emulator.components.chat_completion.encoded import EncodedSplit
 from emulator.components.chat_completion.import_model import MODEL
 from emulator.components.step import UserError
-from tests.emulator.components.chat_templates import STYLES, tokenizer_of
+from tests.emulator.components.chat_templates import STYLES, Style, tokenizer_of
 from tests.emulator.components.steps import Row, chat, encoded, rows, write_jsonl
 
 
@@ -62,6 +62,30 @@ def test_when_no_row_is_left_a_larger_limit_is_asked_for(model: Path, tmp_path: 
         UserError, match=r"None of the 3 rows of the train data .* 3 have no .*, 16 tokens. Give a larger"
     ):
         encoded(tmp_path, model, train_file_path=train, max_seq_length=16)
+
+
+def test_a_row_as_long_as_the_limit_is_not_truncated(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = write_jsonl(tmp_path / "t.jsonl", [chat("Hi", "Hello")] * 3)
+    whole = EncodedSplit.load(encoded(tmp_path / "whole", model, train_file_path=train) / "train.npz")
+    length = int(whole.lengths[0])
+    for limit, truncated in ((length, 0), (length - 1, 3)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            encoded(tmp_path / "cut", model, train_file_path=train, max_seq_length=limit)
+        assert f"; {truncated} rows truncated;" in caplog.text
+
+
+def test_an_answer_that_is_a_row_s_first_token_alone_teaches_nothing(model: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "model"
+    shutil.copytree(model, bare)
+    style = Style("{% for m in messages %}{{ m.content }}{% endfor %}", ("<|end|>",), "", "")
+    tokenizer_of(style, model / MODEL).save_pretrained(bare / MODEL)
+    row = {"messages": [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]}
+    train = write_jsonl(tmp_path / "t.jsonl", [row] * 4)
+    with pytest.raises(UserError, match="4 have nothing to learn"):
+        encoded(tmp_path, bare, train_file_path=train)
 
 
 def test_when_all_answers_have_weight_0_answers_are_asked_for(model: Path, tmp_path: Path) -> None:

@@ -498,12 +498,15 @@ def test_a_split_in_two_formats_is_refused_by_name(described: bool, tmp_path: Pa
         (["train/backup/x.jsonl", "train/data.jsonl"], "that are not alike: train/backup/x.jsonl, train/data.jsonl"),
         (["Test.jsonl", "Train.jsonl"], "that are not alike: Test.jsonl, Train.jsonl"),
         (["testset.jsonl", "trainset.jsonl"], "that are not alike: testset.jsonl, trainset.jsonl"),
+        (["testdata.jsonl", "traindata.jsonl"], "that are not alike: testdata.jsonl, traindata.jsonl"),
+        (["devsplit.jsonl", "trainsplit.jsonl"], "that are not alike: devsplit.jsonl, trainsplit.jsonl"),
         (["chatsHeldout.jsonl", "chatsTrain.jsonl"], "that are not alike: chatsHeldout.jsonl, chatsTrain.jsonl"),
         (["train-00000-of-00001.jsonl", "train.jsonl"], "that are not alike: train-00000-of-00001.jsonl, train.jsonl"),
         (["train.json", "train.jsonl"], "that are not alike: train.json, train.jsonl"),
         (["train.jsonl", "train.jsonl.gz"], "that are not alike: train.jsonl, train.jsonl.gz"),
         (["v1/train.jsonl", "v2/train.jsonl"], "Name the folder that is meant in subset, one of v1, v2"),
         (["train_v1.jsonl", "train_v2.jsonl"], "that are not alike: train_v1.jsonl, train_v2.jsonl"),
+        (["train_V1.jsonl", "train_V2.jsonl"], "that are not alike: train_V1.jsonl, train_V2.jsonl"),
         (["train_10k.jsonl", "train_1k.jsonl"], "that are not alike: train_10k.jsonl, train_1k.jsonl"),
         (["qwen72b/train.jsonl", "qwen7b/train.jsonl"], "in subset, one of qwen72b, qwen7b"),
         (["train/data.jsonl", "train/rejected.jsonl"], "that are not alike: train/data.jsonl, train/rejected.jsonl"),
@@ -529,6 +532,7 @@ def test_what_datasets_would_mix_is_refused(files: list[str], told: str, tmp_pat
         ["train-00000.jsonl", "train-00001.jsonl"],
         ["train-1.jsonl", "train-2.jsonl", "train-5.jsonl"],
         ["part-00003.jsonl"],
+        ["chats-1.gpq", "chats-2.geoparquet"],
     ],
 )
 def test_what_names_say_nothing_against_is_taken_as_datasets_takes_it(files: list[str], tmp_path: Path) -> None:
@@ -536,10 +540,11 @@ def test_what_names_say_nothing_against_is_taken_as_datasets_takes_it(files: lis
     assert ours_finds(folder, ["train"]) == datasets_finds(folder) == {"train": files}
 
 
-def test_a_card_that_chooses_rows_is_not_read_as_if_it_did_not(tmp_path: Path) -> None:
-    configs = [config("default", split("train", "train.parquet"), filters=[["prompt_id", "==", "x"]])]
+@pytest.mark.parametrize(("name", "value"), [("filters", [["prompt_id", "==", "x"]]), ("columns", ["messages"])])
+def test_a_card_that_chooses_rows_is_not_read_as_if_it_did_not(name: str, value: object, tmp_path: Path) -> None:
+    configs = [config("default", split("train", "train.parquet"), **{name: value})]
     told = _refused(MadeTree(["train.parquet"], configs).write(tmp_path / "made"))
-    assert "says filters, which is not followed here. Write the rows that are meant to a file of their own" in told
+    assert f"says {name}, which is not followed here. Write the rows that are meant to a file of their own" in told
 
 
 def test_of_a_folder_that_is_the_subset_nothing_outside_is_taken(tmp_path: Path) -> None:
@@ -580,14 +585,31 @@ def test_a_card_may_be_a_file_of_yaml(readme: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("card", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize("key", ["data_files", "data_dir"])
 @pytest.mark.parametrize(
     "named", ["{}/outside.jsonl", "../outside.jsonl", "http://127.0.0.1:9/rows.jsonl", "~/rows.jsonl"]
 )
-def test_a_card_does_not_lead_out_of_the_dataset(card: str, named: str, tmp_path: Path) -> None:
+def test_a_card_does_not_lead_out_of_the_dataset(card: str, key: str, named: str, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "outside.jsonl", conversations(1))
     named = named.format(tmp_path)
-    folder = MadeTree(["chats.jsonl"], [config("default", data_files=named)], card).write(tmp_path / "made")
+    folder = MadeTree(["chats.jsonl"], [config("default", **{key: named})], card).write(tmp_path / "made")
     assert f"names {named}, which is not a file of the dataset" in _refused(folder)
+
+
+def test_a_card_whose_few_lines_stand_for_a_million_files_is_refused(tmp_path: Path) -> None:
+    folder = MadeTree(["chats.jsonl"]).write(tmp_path / "made")
+    tens = "".join(f"tens{n}: &tens{n} [{', '.join([f'*tens{n - 1}'] * 10)}]\n" for n in range(1, 7))
+    configs = "configs:\n- config_name: default\n  data_files: *tens6\n"
+    (folder / "README.md").write_text(f"---\ntens0: &tens0 chats.jsonl\n{tens}{configs}---\n")
+    assert "names too many files. Use patterns in its `configs`." in _refused(folder)
+
+
+def test_a_shard_that_is_missing_is_missed_though_a_card_names_its_split(tmp_path: Path) -> None:
+    names = shards("data/train", 3)
+    tree = MadeTree([names[0], names[2]], [config("default", split("train", "data/train-*"))])
+    assert "is incomplete: of the 3 files of data/train, number 00001 is missing" in _refused(
+        tree.write(tmp_path / "made")
+    )
 
 
 def test_an_address_in_a_configuration_s_description_is_no_file(tmp_path: Path) -> None:
@@ -637,6 +659,13 @@ def test_a_split_that_is_not_there_is_not_made_of_another(tmp_path: Path) -> Non
     single = MadeTree(["chats.jsonl"]).write(tmp_path / "single")
     assert ours_finds(single, ["train_sft"]) == {"train_sft": ["chats.jsonl"]}
     assert "has no split test_sft" in _refused(single, "train", "test_sft")
+
+
+def test_folders_called_exactly_as_the_splits_are_those_splits(tmp_path: Path) -> None:
+    folder = MadeTree(["train_sft/0.jsonl", "test_sft/0.jsonl"]).write(tmp_path / "made")
+    assert datasets_finds(folder).keys() == {"train", "test"}
+    expected = {split: [f"{split}/0.jsonl"] for split in ("train_sft", "test_sft")}
+    assert ours_finds(folder, expected) == expected
 
 
 @pytest.mark.parametrize(

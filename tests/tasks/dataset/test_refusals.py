@@ -863,6 +863,10 @@ SOURCES: dict[str, Source] = {
         lambda folder: folder / "rows.jsonl",
         "{} cannot be read: No such file or directory. Check the path and its rights.",
     ),
+    "a file of no folder that is not there": Source(
+        lambda folder: "rows.ndjson",
+        "{} cannot be read: No such file or directory. Check the path and its rights.",
+    ),
     "a path below a file": Source(
         lambda folder: one_file("rows.jsonl")(folder) / "x.jsonl",
         "{} cannot be read: Not a directory. Check the path and its rights.",
@@ -995,6 +999,11 @@ SOURCES: dict[str, Source] = {
         {"train.jsonl": GOOD},
         "{} has no subset /etc: it has none. Leave subset empty.",
         {"train_split": "train", "subset": "/etc"},
+    ),
+    "a subset that is the whole": Source(
+        {"train.jsonl": GOOD},
+        "{} has no subset .: it has none. Leave subset empty.",
+        {"train_split": "train", "subset": "."},
     ),
     "a subset above": Source(
         {"train.jsonl": GOOD},
