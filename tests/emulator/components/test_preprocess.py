@@ -129,11 +129,16 @@ def test_thoughts_that_the_template_forgets_are_told_of_with_a_row(
     tokenizer = tokenizer_of(STYLES["qwen-thinking"], model / MODEL)
     tokenizer.save_pretrained(forgetful / MODEL)
     train = write_jsonl(
-        tmp_path / "t.jsonl", [chat("2+2?", "four"), chat("2+2?", "<think>easy</think>four", "3+3?", "six")]
+        tmp_path / "t.jsonl",
+        [
+            chat("2+2?", "four"),
+            chat("2+2?", *["<think>easy</think>four", "3+3?"] * 2, "six"),
+            chat("2+2?", "<think>easy</think>four", "3+3?", "six"),
+        ],
     )
     with caplog.at_level(logging.WARNING):
         encoded(tmp_path, forgetful, train_file_path=train, validation_file_path=train)
-    assert "train: the chat template leaves out 1 answers or a part of them" in caplog.text
+    assert "train: the chat template leaves out 3 answers or a part of them" in caplog.text
     assert "The first: t.jsonl, row 2, message 2" in caplog.text
 
 
@@ -173,6 +178,12 @@ def test_too_few_rows_to_cut_from_are_refused(model: Path, tmp_path: Path) -> No
 def test_minus_one_means_the_models_own_limit(model: Path, tmp_path: Path) -> None:
     long = chat("Tell me more", "word " * 3000)
     output = encoded(tmp_path, model, train_file_path=write_jsonl(tmp_path / "t.jsonl", [long] * 3))
+    assert EncodedSplit.load(output / "train.npz").lengths.tolist() == [4096]
+
+
+def test_more_than_the_model_takes_means_the_models_own_limit(model: Path, tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "t.jsonl", [chat("Tell me more", "word " * 3000)] * 3)
+    output = encoded(tmp_path, model, train_file_path=train, max_seq_length=5000)
     assert EncodedSplit.load(output / "train.npz").lengths.tolist() == [4096]
 
 

@@ -86,6 +86,9 @@ def test_rows_are_counted_by_split(tmp_path: Path) -> None:
         ({"messages": [{"role": "assistant", "content": None}]}, r"message 1 \(assistant\) must have a text"),
         ({"messages": [{"role": "assistant", "content": "x", "thinking": 1}]}, "must have a text as `thinking`"),
         ({"messages": [{"role": "assistant", "content": "x", "weight": 0.5}]}, "has the weight 0.5; known are 0"),
+        ({"messages": [{"role": "assistant", "content": "x", "weight": True}]}, "has the weight True; known are 0"),
+        ({"messages": [{"role": "assistant", "content": "x", "reasoning": 1}]}, "must have a text as `reasoning`"),
+        ({"messages": [{"role": "assistant", "content": None, "tool_calls": []}]}, r"\(assistant\) must have a text"),
         (
             {"messages": [{"role": "assistant", "content": None, "tool_calls": "f()"}]},
             "a list of objects as `tool_calls`",
@@ -122,6 +125,17 @@ def test_calls_of_tools_thoughts_and_weights_are_taken(
     monkeypatch.setitem(globals(), "ROWS", [{"messages": messages, "tools": tools}] * 2)
     assert check(tmp_path, train_file_path=write(tmp_path))["rows"] == {"train": 2}
     assert [tools_of(row) for _, row in read_rows(write(tmp_path))] == [json.loads(tools)] * 2
+
+
+def test_a_weight_of_another_speaker_says_nothing(tmp_path: Path) -> None:
+    row = {"messages": [{**ROWS[0]["messages"][0], "weight": 0.5}, *ROWS[0]["messages"][1:]]}
+    assert check(tmp_path, train_file_path=write_jsonl(tmp_path / "t.jsonl", [row]))["rows"] == {"train": 1}
+
+
+def test_a_long_conversation_fits_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROWS", [chat("word " * 50_000, "yes")])
+    csv.field_size_limit(1 << 17)  # Python's own, which others may have raised
+    assert check(tmp_path, train_file_path=as_csv(tmp_path))["rows"] == {"train": 1}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +191,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         check(tmp_path, train_file_path=tmp_path / "gone.jsonl")
 
 
+def test_a_folder_of_two_files_is_no_file(tmp_path: Path) -> None:
+    for name in "ab":
+        write_jsonl(tmp_path / f"{name}.jsonl", ROWS)
+    with pytest.raises(UserError, match="holds 2 data files; a file input needs exactly one"):
+        list(read_rows(tmp_path))
+    (tmp_path / "b.jsonl").rename(tmp_path / "b.txt")
+    assert len(list(read_rows(tmp_path))) == len(ROWS)
+
+
+def test_an_mltable_wins_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    given = {"train_mltable_path": as_mltable(tmp_path / "table"), "train_file_path": tmp_path / "gone.jsonl"}
+    assert check(tmp_path, **given)["rows"] == {"train": len(ROWS)}
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no rows"):
         check(tmp_path, train_file_path=write_jsonl(tmp_path / "empty.jsonl", []))
@@ -190,6 +219,12 @@ def test_training_data_without_any_answer_is_refused(tmp_path: Path) -> None:
     weightless["messages"][1]["weight"] = 0
     with pytest.raises(UserError, match=r"None of the 2 rows .* of a weight other than 0"):
         check(tmp_path, train_file_path=write_jsonl(tmp_path / "weightless.jsonl", [weightless] * 2))
+
+
+def test_test_data_without_any_answer_is_taken(tmp_path: Path) -> None:
+    test = write_jsonl(tmp_path / "test.jsonl", [chat("Hello?")])
+    rows = check(tmp_path, train_file_path=as_jsonl(tmp_path), test_file_path=test)["rows"]
+    assert rows == {"train": len(ROWS), "test": 1}
 
 
 def test_an_mltable_with_an_unknown_transformation_is_refused(tmp_path: Path) -> None:

@@ -373,6 +373,14 @@ def test_of_messages_alone_prompt_and_id_are_made(tmp_path: Path) -> None:
     assert [row["prompt_id"] for row in _written(rows[::-1], tmp_path)] == ids[::-1]
 
 
+def test_a_blank_id_is_none(tmp_path: Path) -> None:
+    bare = [{"messages": PAIR, "prompt": ASKED, "prompt_id": ""}, {"messages": PAIR, "prompt": ASKED}]
+    for blank in ("", " \t", None):
+        pq.write_table(pa.Table.from_pylist([bare[0] | {"prompt_id": blank}]), tmp_path / "rows.parquet")
+        columns = read_jsonl(train_of(tmp_path / "rows.parquet", tmp_path / "out").path)
+        assert [row["prompt_id"] for row in columns] == [row["prompt_id"] for row in _written(bare[1:], tmp_path)]
+
+
 def test_the_developer_speaks_as_the_system(tmp_path: Path) -> None:
     rows = [{"messages": [{**SYSTEM, "role": "developer"}, *PAIR]}]
     assert _written(rows, tmp_path)[0]["messages"] == [SYSTEM, *PAIR]
@@ -435,7 +443,7 @@ def test_tools_in_a_column_beside_plain_messages_are_kept(tmp_path: Path) -> Non
     assert read_jsonl(train.path)[0]["tools"] == [WEATHER]
 
 
-@pytest.mark.parametrize("name", ["thinking", "reasoning_content"])
+@pytest.mark.parametrize("name", ["thinking", "reasoning_content", "reasoning"])
 def test_thoughts_are_kept(name: str, tmp_path: Path) -> None:
     messages = [PAIR[0], {**PAIR[1], name: "The user asks for a capital."}]
     train = train_of(write_jsonl(tmp_path / "rows.jsonl", [{"messages": messages}]), tmp_path / "out")
@@ -481,6 +489,14 @@ def test_parts_of_text_are_joined(tmp_path: Path) -> None:
     assert "row 1: content has a part that is no text: 'image_url'" in _refused(rows, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["text", "input_text", "output_text"])
+@pytest.mark.parametrize("beside", ["annotations", "cache_control", "logprobs"])
+def test_what_stands_beside_a_part_of_text_is_passed_over(kind: str, beside: str, tmp_path: Path) -> None:
+    parts = [{"type": kind, "text": ANSWERED, beside: [{"x": 1}]}]
+    rows = [{"messages": [PAIR[0], {"role": "assistant", "content": parts}]}]
+    assert _written(rows, tmp_path)[0]["messages"] == PAIR
+
+
 def test_messages_may_be_json_text(tmp_path: Path) -> None:
     rows = [{"messages": json.dumps([SYSTEM, *PAIR]), "prompt_id": "1"}, {"messages": "no JSON", "prompt_id": "2"}]
     assert _written(rows[:1], tmp_path)[0] == {"messages": [SYSTEM, *PAIR], "prompt_id": "1"}
@@ -498,6 +514,15 @@ def test_sharegpt_is_written_as_messages(tmp_path: Path) -> None:
         {"prompt": ASKED, "messages": [SYSTEM, *PAIR], "prompt_id": "QWJhYvA_0"},
         {"prompt": ASKED, "messages": PAIR, "prompt_id": "i6IyJda_0"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("asks", "answers"),
+    [("human", "gpt"), ("user", "assistant"), *(("human", name) for name in ("chatgpt", "bing", "bard", "model"))],
+)
+def test_the_speakers_of_sharegpt_are_known(asks: str, answers: str, tmp_path: Path) -> None:
+    turns = [{"from": asks, "value": ASKED}, {"from": answers, "value": ANSWERED}]
+    assert _written([{"conversations": turns}], tmp_path)[0]["messages"] == PAIR
 
 
 def test_sharegpt_may_weigh_every_speaker(tmp_path: Path) -> None:
@@ -740,6 +765,31 @@ def test_earlier_turns_of_llama_factory_come_first(tmp_path: Path) -> None:
     assert "row 1: history is no list of pairs of a prompt and a response" in told
 
 
+@pytest.mark.parametrize("history", ["", json.dumps([[ASKED, ANSWERED]])])
+def test_earlier_turns_may_be_json_text_or_none(history: str, tmp_path: Path) -> None:
+    row = {"instruction": "And?", "output": "Yes.", "history": history}
+    earlier = PAIR if history else []
+    assert _written([row], tmp_path)[0]["messages"] == [*earlier, *_said(("user", "And?"), ("assistant", "Yes."))]
+
+
+def test_material_beside_an_empty_prompt_is_refused(tmp_path: Path) -> None:
+    for prompt in ("", None):
+        told = _refused([{"instruction": prompt, "input": "Good day", "output": "Bonjour"}], tmp_path)
+        assert "row 1: has input beside a prompt that does not end with the user's words: 'Good day'" in told
+
+
+def test_tools_by_both_of_their_names_are_refused(tmp_path: Path) -> None:
+    row = {"messages": PAIR, "tools": [WEATHER], "functions": [WEATHER["function"]]}
+    assert "row 1: has tools and functions: " in _refused([row], tmp_path)
+
+
+def test_tools_with_a_number_that_json_has_not_are_refused(tmp_path: Path) -> None:
+    rows = [{"messages": PAIR, "tools": [{"name": "now", "least": float("nan")}]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    with pytest.raises(InvalidRows, match="row 1: tools has a number that JSON has not"):
+        train_of(tmp_path / "rows.parquet", tmp_path / "out")
+
+
 def test_tools_may_stand_beside_a_prompt_and_a_response(tmp_path: Path) -> None:
     (row,) = _written([{"instruction": ASKED, "output": ANSWERED, "tools": json.dumps([WEATHER])}], tmp_path)
     assert (row["messages"], row["tools"]) == (PAIR, [WEATHER])
@@ -773,6 +823,17 @@ def test_an_answer_that_is_masked_by_any_word_is_not_learnt(mask: Row, tmp_path:
     assert not any({"train", "loss"} & message.keys() for message in row["messages"])
     odd = [PAIR[0], PAIR[1] | {name: "no"}]
     assert f"row 1: {name} is neither " in _refused([{"messages": odd}], tmp_path)
+
+
+def test_of_two_masks_that_disagree_the_one_that_forbids_counts(tmp_path: Path) -> None:
+    first = PAIR[1] | {"weight": 1, "train": False}
+    row = {"messages": [PAIR[0], first, *_said(("user", "And?"), ("assistant", "Yes."))]}
+    assert [message.get("weight") for message in _written([row], tmp_path)[0]["messages"]] == [None, 0, None, None]
+
+
+def test_fields_that_say_nothing_are_not_in_the_way(tmp_path: Path) -> None:
+    row = {"messages": [PAIR[0] | {"name": "", "tool_calls": [], "audio": {}}, PAIR[1]]}
+    assert _written([row], tmp_path)[0]["messages"] == PAIR
 
 
 def test_a_column_that_changes_what_a_row_means_is_not_advised_away(tmp_path: Path) -> None:

@@ -199,6 +199,11 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         zipped("xl/workbook.xml", "<workbook/>"),
         "is an Excel workbook. Export its rows to Parquet or JSON Lines, and give those as the source.",
     ),
+    "an Excel workbook with macros": (
+        "rows.xlsm",
+        zipped("xl/workbook.xml", "<workbook/>"),
+        "is an Excel workbook. Export its rows to Parquet or JSON Lines, and give those as the source.",
+    ),
     "an older Excel workbook": (
         "rows.csv",
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
@@ -225,6 +230,16 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         "rows.jsonl.gz",
         gzip.compress(SIGN_IN.encode()),
         f"is, once decompressed, {IS_A_PAGE[3:]}",
+    ),
+    "Parquet compressed as a whole": (
+        "rows.parquet.gz",
+        gzip.compress(PARQUET),
+        "is compressed as a whole, which Parquet is within. Decompress it.",
+    ),
+    "an HDF5 file": (
+        "rows.csv",
+        b"\x89HDF\r\n\x1a\n" + bytes(500),
+        "is an HDF5 file. Export its rows to Parquet or JSON Lines, and give those as the source.",
     ),
     "JSON Lines called Parquet": ("rows.parquet", GOOD, NO_MAGIC),  # product: pyarrow's words
     "JSON Lines called Arrow": (
@@ -569,6 +584,7 @@ ROWS: dict[str, tuple[Row, str]] = {
     ),
     "another prompt": (conversation(1) | {"prompt": "x"}, "prompt is not the first message: 'x'"),
     "an id that is none": (conversation(1) | {"prompt_id": {"a": 1}}, "prompt_id is no text: {'a': 1}"),
+    "an id that is a truth": (conversation(1) | {"prompt_id": True}, "prompt_id is no text: True"),
     "the row before": (
         conversation(0) | {"prompt_id": "other"},
         "the conversation is in the training sample (rows.jsonl, row 1) too: 'other'",
@@ -674,6 +690,13 @@ def test_rows_that_are_not_utf8_are_named(tmp_path: Path) -> None:
         message
         == f'1 row breaks a rule. {AS_UTF8}\n  rows.jsonl, row 2: is not UTF-8: \'{{"messages": "caf\\\\xe9"}}\''
     )
+
+
+def test_of_rows_that_break_several_rules_the_remedy_is_the_one_that_loses_nothing(tmp_path: Path) -> None:
+    bad = lines(conversation(0), conversation(1) | {"source": "x"}, chat(("user", "x")))
+    assert MEND in refusal(one_file("rows.jsonl", bad)(tmp_path), tmp_path / "out")
+    latin = '{"messages": "café"}\n'.encode("latin-1")
+    assert AS_UTF8 in refusal(one_file("rows.jsonl", bad.encode() + latin)(tmp_path), tmp_path / "out")
 
 
 SHAREGPT: dict[str, tuple[Row, str]] = {
@@ -918,6 +941,7 @@ SOURCES: dict[str, Source] = {
     "a folder of hidden files": Source(
         {".cache/train.jsonl": GOOD}, "{} holds no data: there is no file. Check the path."
     ),
+    "a folder of git's own": Source({".git/train.jsonl": GOOD}, "{} holds no data: there is no file. Check the path."),
     "a README alone": Source(
         {"README.md": "# Chats"},
         "{} holds no data: none of its 1 files is Parquet, JSON Lines, JSON, CSV or Arrow. They are README.md. Check the path.",
@@ -1197,6 +1221,12 @@ def test_a_share_below_a_percent_is_told_as_it_is(tmp_path: Path) -> None:
     source = one_file("rows.jsonl", lines(*conversations(1000), *[chat(("user", "x"))] * 2))(tmp_path)
     message = refusal(source, tmp_path / "out", on_invalid="drop", max_dropped_percent=0.1)
     assert "That is 0.2 % of the 1002 sampled rows, and at most 0.1 % may be dropped." in message
+
+
+def test_a_share_is_not_rounded_up(tmp_path: Path) -> None:
+    source = one_file("rows.jsonl", lines(*conversations(28), *[chat(("user", "x"))] * 2))(tmp_path)
+    message = refusal(source, tmp_path / "out", on_invalid="drop", max_dropped_percent=5)
+    assert "That is 6.67 % of the 30 sampled rows, and at most 5 % may be dropped." in message
 
 
 def test_where_every_row_was_dropped_the_reason_is_told(tmp_path: Path) -> None:

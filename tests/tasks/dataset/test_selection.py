@@ -66,6 +66,12 @@ def _rank(row: Row, seed: int, purpose: int) -> int:
     return mixed(xxhash.xxh3_64_intdigest(b"".join(texts), form) ^ mixed(seed ^ mixed(purpose)))
 
 
+def test_rows_without_a_prompt_are_written_without_it_by_chance_too(tmp_path: Path) -> None:
+    bare = [{"messages": row["messages"], "prompt_id": row["prompt_id"]} for row in conversations(40)]
+    rows = rows_of(write_jsonl(tmp_path / "rows.jsonl", bare), tmp_path / "out", method="random", rows=9)
+    assert len(rows) == 9 and all(row in bare for row in rows)
+
+
 def test_another_seed_takes_other_rows(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "rows.parquet", conversations(200))
     one = rows_of(source, tmp_path / "out", method="random", seed=1, rows=20)
@@ -164,6 +170,13 @@ def test_a_trained_conversation_under_another_prompt_id_is_refused(tmp_path: Pat
     with pytest.raises(
         DatasetError, match=r"row 4: the conversation is in the training sample \(.*, row 6\) too: 'another'"
     ):
+        sample_all(source, tmp_path / "out", percent=100)
+
+
+def test_a_scoring_row_that_was_trained_on_is_refused(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "made", rows=20)
+    write_parquet(source / "data/test_gen-00000-of-00001.parquet", conversations(1, 5))
+    with pytest.raises(DatasetError, match=r"row 1: the conversation is in the training sample \(.*, row 6\) too"):
         sample_all(source, tmp_path / "out", percent=100)
 
 

@@ -141,6 +141,12 @@ def test_files_without_the_column_prompt_are_written_without_it(tmp_path: Path) 
     assert rows_of(write_jsonl(tmp_path / "rows.jsonl", bare), tmp_path / "out") == bare
 
 
+def test_a_prompt_that_only_a_later_row_has_is_kept(tmp_path: Path) -> None:
+    rows = conversations(2)
+    bare = {"messages": rows[0]["messages"], "prompt_id": rows[0]["prompt_id"]}
+    assert rows_of(write_jsonl(tmp_path / "rows.jsonl", [bare, rows[1]]), tmp_path / "out") == rows
+
+
 def test_files_of_a_split_may_differ_in_their_columns(tmp_path: Path) -> None:
     rows = conversations(3)
     write_jsonl(tmp_path / "made/train-0.jsonl", rows[:1])
