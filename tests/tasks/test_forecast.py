@@ -86,6 +86,13 @@ def test_of_a_large_sample_the_first_rows_are_counted_and_it_is_said(
     assert "at most 30 of the first 30 of 90 rows" in Forecast(limit=8, splits={"train": found}).sentence("train")
 
 
+def test_blanks_at_the_ends_of_a_text_are_not_counted(tmp_path: Path) -> None:
+    asked, answered = {"role": "user", "content": " q\n"}, {"role": "assistant", "content": "\n\nyes "}
+    path = written(tmp_path / "train.jsonl", [[asked, answered]])
+    found = learnable(path, 1, lambda rows: [[len(text) for text in row] for row in rows], 3)
+    assert (found.answer_tokens, found.answer_tokens_within) == (3, 2)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> SampledDataset:
     """Three rows; the answer of the last begins at its 40th word."""
@@ -146,6 +153,28 @@ def test_without_max_seq_length_the_limit_is_the_model_s_own(
     unknown = told.of(model, max_seq_length="-1")
     assert unknown.limit is None
     assert unknown.sentence("train").startswith("3 rows have 15 tokens of answers; how many can be learnt is not known")
+
+
+def test_a_limit_that_stands_for_none_is_none(
+    emulator: Emulator, workspace: AzureMLWorkspace, told: Told, tmp_path: Path
+) -> None:
+    files = {"tokenizer": json.dumps(WORDS), "tokenizer_config": json.dumps({"model_max_length": int(1e30)})}
+    model = imported(emulator, workspace, tmp_path / "boundless", **files)
+    assert told.of(model, max_seq_length="-1").limit is None
+
+
+def test_a_tokenizer_is_kept_only_with_what_belongs_to_it(
+    emulator: Emulator, workspace: AzureMLWorkspace, told: Told, tmp_path: Path
+) -> None:
+    model = imported(emulator, workspace, tmp_path / "in-parts", tokenizer=json.dumps(WORDS))
+    with emulator.fault(
+        {"path": "*/tokenizer_config.json"}, {"kind": "status", "status": 403, "code": "x", "message": "x"}
+    ):
+        assert told.of(model).why_none.startswith(NONE)
+    assert list(told.kept.glob("*/tokenizer.json")) == []
+    # Of another place the same name and version may be another model.
+    assert told.of(model).splits.keys() == {"train"}
+    assert told.of(model.model_copy(update={"files": f"{model.files}/elsewhere"})).splits == {}
 
 
 def test_the_tokenizer_that_the_person_names_wins_and_rows_that_are_not_learnt_are_warned_of(

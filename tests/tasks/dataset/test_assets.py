@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.sampling.assets import register_data_assets
+from tasks.sampling.errors import DatasetError
 from tasks.sampling.parameters import DatasetSampling
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import conversations, dataset, sample_all, write_parquet
@@ -29,6 +32,14 @@ def test_an_unchanged_file_is_not_uploaded_again(workspace: AzureMLWorkspace, tm
     assert before["test"] == again["test"]
     versions = {name: len(list(client.data.list(name))) for name in ("twice-train", "twice-test")}
     assert versions == {"twice-train": 2, "twice-test": 1}
+
+
+def test_a_file_that_was_changed_is_not_registered_under_its_hash(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
+    sampled = sample_all(dataset(tmp_path / "changed"), tmp_path / "out", percent=50)
+    with sampled.train.path.open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(DatasetError, match=r"train\.jsonl was changed after it was sampled"):
+        register_data_assets(workspace.client(), sampled)
 
 
 def test_a_registered_sample_can_be_sampled_again(workspace: AzureMLWorkspace, tmp_path: Path) -> None:

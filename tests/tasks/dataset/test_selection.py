@@ -107,6 +107,11 @@ def test_a_split_can_have_its_own_size(tmp_path: Path) -> None:
     assert {purpose: split.rows for purpose, split in sampled.splits().items()} == {"train": 20, "test": 3, "score": 20}
 
 
+def test_a_split_s_own_share_wins_over_the_rows_of_all() -> None:
+    params = only_train("x", rows=5, split_options={"train_sft": {"percent": 50}})
+    assert params.sample_size("train_sft", 40) == 20
+
+
 def test_validation_rows_are_held_out_of_the_training_sample(tmp_path: Path) -> None:
     source = dataset(tmp_path / "made", rows=50)
     sampled = sample_all(source, tmp_path / "out", percent=100, validation_percent=10)

@@ -231,6 +231,8 @@ def test_linked_files_and_folders_are_followed(tmp_path: Path) -> None:
         ({"split_options": {"other": {"rows": 1}}}, "options are given for other"),
         ({"min_characters": 9, "max_characters": 8}, "min_characters 9 is more than max_characters 8"),
         ({"max_tokens": 9}, "max_tokens needs the model's tokenizer"),
+        ({"prompt_column": "a", "response_column": "a"}, "a cannot be both the prompt's and the response's column"),
+        ({"prompt_column": "a", "format": "messages"}, "columns of .* are named, but the format is messages"),
         ({"percent": 0}, "greater than 0"),
         ({"percents": 5}, "Extra inputs are not permitted"),
         ({"train_split": "../x"}, "should match pattern"),

@@ -87,6 +87,19 @@ def test_what_was_dropped_is_told_by_rule_with_its_first_row(tmp_path: Path, cap
     assert json.loads((sampled.train.path.parent / "sample.json").read_text())["train"]["dropped_for"][1]["rows"] == 2
 
 
+def test_what_the_sample_keeps_is_shown_and_where_it_was_read_from_once(tmp_path: Path) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    calling = {"role": "assistant", "content": "", "tool_calls": [call]}
+    asking = {"role": "user", "content": "What time is it?"}
+    source = write_jsonl(tmp_path / "rows.jsonl", [{"messages": [asking, calling]}, *conversations(3)])
+    sampled = sampling(only_train(source, validation_percent=1), tmp_path / "out")
+    assert sampled.train.kept == {"tool_calls": 1} and sampled.validation is not None
+    summary = _artifact("dataset")
+    assert "| train | `tool_calls` | 1 |" in summary
+    assert summary.count(f"| train_sft | `rows.jsonl` | {source.stat().st_size} |") == 1
+    assert json.loads(_artifact("dataset-rows"))[0]["ends"].startswith('assistant: [{"id": "a"')
+
+
 def test_the_hub_s_token_comes_from_a_block_and_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Secret(value="hf_secret").save("hub-token", overwrite=True)
     source = write_jsonl(tmp_path / "rows.jsonl", conversations(3))
