@@ -86,13 +86,6 @@ def test_of_a_large_sample_the_first_rows_are_counted_and_it_is_said(
     assert "at most 30 of the first 30 of 90 rows" in Forecast(limit=8, splits={"train": found}).sentence("train")
 
 
-def test_blanks_at_the_ends_of_a_text_are_not_counted(tmp_path: Path) -> None:
-    asked, answered = {"role": "user", "content": " q\n"}, {"role": "assistant", "content": "\n\nyes "}
-    path = written(tmp_path / "train.jsonl", [[asked, answered]])
-    found = learnable(path, 1, lambda rows: [[len(text) for text in row] for row in rows], 3)
-    assert (found.answer_tokens, found.answer_tokens_within) == (3, 2)
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> SampledDataset:
     """Three rows; the answer of the last begins at its 40th word."""
@@ -118,12 +111,13 @@ def told(workspace: AzureMLWorkspace, data: SampledDataset) -> Told:
 
 
 def imported(emulator: Emulator, workspace: AzureMLWorkspace, folder: Path, **files: str) -> FoundationModel:
-    """A model of the registry with these files, by their names without `.json`."""
+    """A model of the registry with these files, by their names, which may be without `.json`."""
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
     for name, content in {"config": "{}", "tokenizer_config": "{}", **files}.items():
-        (folder / f"{name}.json").parent.mkdir(exist_ok=True)
-        (folder / f"{name}.json").write_text(content)
+        file = folder / (name if "." in name else f"{name}.json")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content)
     command_line("import-model", str(folder), "--name", folder.name, "--state", str(emulator.state))
     return find_foundation_model.fn(workspace, ModelChoice(name=folder.name))
 
@@ -221,6 +215,20 @@ def test_calls_that_the_model_s_template_does_not_write_are_told_before_they_are
     assert "at most 1 of 1 rows can be measured; of" in its.sentence("validation")
     (tmp_path / "chat_template.jinja").write_text("{{ message.tool_calls }}")
     assert forecast_learning(workspace, foundation, sampled, str(tmp_path), tags).notes == []
+
+
+@pytest.mark.parametrize("name", ["thinking", "reasoning_content"])
+def test_thoughts_that_the_model_s_own_template_does_not_write_are_told(
+    name: str, emulator: Emulator, workspace: AzureMLWorkspace, tmp_path: Path
+) -> None:
+    template = {"chat_template.jinja": "{{ message.thinking }}"}
+    model = imported(emulator, workspace, tmp_path / f"writes-{name}", tokenizer=json.dumps(WORDS), **template)
+    asked, answered = row(1, 1)
+    rows = [{"messages": [asked, answered | {name: "Hm."}]}, {"messages": row(2, 2)}]
+    sampled = sample(only_train(write_jsonl(tmp_path / "rows.jsonl", rows)), tmp_path / "samples")
+    told = Told(workspace, sampled).of(model).notes
+    note = f"The model's chat template does not write {name}, which 1 training rows have: that is not learnt."
+    assert told == [module.OWN_SHARE, *([note] if name != "thinking" else [])]
 
 
 def test_what_the_model_is_only_asked_is_not_forecast(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 
 from emulator.components.chat_completion.encoded import EncodedSplit
 from emulator.components.chat_completion.import_model import MODEL
+from emulator.components.chat_completion.preprocess import stops_of
 from emulator.components.step import UserError
 from tests.emulator.components.chat_templates import STYLES, Style, tokenizer_of
 from tests.emulator.components.steps import Row, chat, encoded, rows, write_jsonl
@@ -185,6 +187,14 @@ def test_more_than_the_model_takes_means_the_models_own_limit(model: Path, tmp_p
     train = write_jsonl(tmp_path / "t.jsonl", [chat("Tell me more", "word " * 3000)] * 3)
     output = encoded(tmp_path, model, train_file_path=train, max_seq_length=5000)
     assert EncodedSplit.load(output / "train.npz").lengths.tolist() == [4096]
+
+
+def test_ends_are_those_that_either_configuration_names(tmp_path: Path) -> None:
+    assert stops_of(tmp_path) == set()
+    for generation, config, stops in (([1, 2], 7, {1, 2, 7}), (3, None, {3}), (None, [4], {4})):
+        for name, named in (("generation_config", generation), ("config", config)):
+            (tmp_path / f"{name}.json").write_text(json.dumps({"eos_token_id": named}))
+        assert stops_of(tmp_path) == stops
 
 
 def test_a_split_survives_being_written(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def test_files_are_named_by_what_they_are_for(tmp_path: Path) -> None:
         "test": "test.jsonl",
         "score": "score.jsonl",
     }
+    written = {path.name for path in sampled.train.path.parent.iterdir()}
+    assert written == {"train.jsonl", "validation.jsonl", "test.jsonl", "score.jsonl", "sample.json"}
 
 
 def test_the_same_rows_are_the_same_sample(tmp_path: Path) -> None:

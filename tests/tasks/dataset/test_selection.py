@@ -89,6 +89,17 @@ def test_a_random_sample_does_not_depend_on_how_the_rows_are_filed(tmp_path: Pat
     assert one.train.sha256 == two.train.sha256
 
 
+def test_a_random_sample_of_rows_that_are_mostly_alike_is_exact(tmp_path: Path) -> None:
+    rows = [*conversations(50), *conversations(1, 999) * 950]
+    # Whatever is put aside by a share of all ranks, it is not enough.
+    chosen = sorted(rows, key=partial(_rank, seed=7, purpose=1))[:100]
+    source = write_jsonl(tmp_path / "rows.jsonl", rows)
+    may_drop = {"on_invalid": "drop", "max_dropped": 1000, "max_dropped_percent": 100}
+    train = sample(only_train(source, method="random", seed=7, rows=100, **may_drop), tmp_path / "out").train
+    assert read_jsonl(train.path) == [row for row in rows[:51] if row in chosen]
+    assert train.rows + train.dropped == 100
+
+
 def test_rows_win_over_percent_and_stop_at_the_end_of_the_split(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "rows.parquet", conversations(30))
     assert len(rows_of(source, tmp_path / "out", percent=50, rows=7)) == 7
