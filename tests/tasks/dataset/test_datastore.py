@@ -73,17 +73,6 @@ def test_a_datastore_or_a_path_that_is_not_there_is_refused(workspace: AzureMLWo
         )
 
 
-def test_what_only_begins_like_the_path_is_not_below_it(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
-    from azure.ai.ml.entities import Data
-
-    write_jsonl(tmp_path / "chats/train.jsonl", conversations(3))
-    write_jsonl(tmp_path / "chats-old/train.jsonl", conversations(3, 10))
-    asset = Data(name="begins", version="1", path=str(tmp_path), type="uri_folder")
-    path = str(workspace.client().data.create_or_update(asset).path).rstrip("/")
-    sampled = sample(only_train(f"{path}/chats", train_split="train"), tmp_path / "out", workspace=workspace)
-    assert read_jsonl(sampled.train.path) == conversations(3)
-
-
 def test_a_path_that_may_not_be_listed_is_refused(
     emulator: Emulator, workspace: AzureMLWorkspace, tmp_path: Path
 ) -> None:
