@@ -94,10 +94,10 @@ def test_what_the_sample_keeps_is_shown_and_where_it_was_read_from_once(tmp_path
     source = write_jsonl(tmp_path / "rows.jsonl", [{"messages": [asking, calling]}, *conversations(3)])
     sampled = sampling(only_train(source, validation_percent=1), tmp_path / "out")
     assert sampled.train.kept == {"tool_calls": 1} and sampled.validation is not None
-    summary, shown = _artifact("dataset"), json.loads(_artifact("dataset-rows"))
-    calls = summary.count("| train | `tool_calls` | 1 |")
-    files = summary.count(f"| train_sft | `rows.jsonl` | {source.stat().st_size} |")
-    assert (calls, files, shown[0]["ends"][:12]) == (1, 1, "assistant: [")
+    summary = _artifact("dataset")
+    assert "| train | `tool_calls` | 1 |" in summary
+    assert summary.count(f"| train_sft | `rows.jsonl` | {source.stat().st_size} |") == 1
+    assert json.loads(_artifact("dataset-rows"))[0]["ends"].startswith('assistant: [{"id": "a"')
 
 
 def test_the_hub_s_token_comes_from_a_block_and_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
