@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -210,7 +211,7 @@ def _notes(data: SampledDataset, template: str | None) -> Iterator[str]:
     if data.validation is None:
         yield OWN_SHARE
     for name in ("tools", "tool_calls", *THOUGHTS):
-        if (rows := data.train.kept.get(name)) and template is not None and name not in template:
+        if (rows := data.train.kept.get(name)) and template is not None and not re.search(rf"\b{name}\b", template):
             yield f"The model's chat template does not write {name}, which {rows} training rows have: that is not learnt."
 
 

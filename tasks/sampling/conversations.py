@@ -224,7 +224,8 @@ def conversation(row: Row, columns: Columns) -> Conversation:
             if made.messages and made.messages[0]["role"] == "system":
                 raise BadRow(f"has a system message and a text in {name} beside it", system)
             made.messages.insert(0, {"role": "system", "content": system})
-    made.prompt_id = _label(row.get("prompt_id", row.get("id") if "id" in columns.others else None))
+    named = row.get("prompt_id")
+    made.prompt_id = _label(row.get("id") if named is None and "id" in columns.others else named)
     made.tools = _tools(row.get("tools"), row.get("functions"))
     _require_sense(made.messages)
     return made
@@ -344,12 +345,10 @@ def _content(value: object, name: str = "content") -> str | None:
     if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
         for part in value:
             beside = [key for key, more in part.items() if key not in BESIDE_TEXT and more not in (None, [], {})]
-            if part.get("type", "text") not in TEXT_PARTS or not isinstance(part.get("text"), str) or beside:
-                shown = (
-                    part.get("type", "text")
-                    if part.get("type", "text") not in TEXT_PARTS
-                    else ", ".join(map(str, part))
-                )
+            # A column of Parquet has the type of every part, as null where a part names none.
+            kind = part.get("type") or "text"
+            if kind not in TEXT_PARTS or not isinstance(part.get("text"), str) or beside:
+                shown = kind if kind not in TEXT_PARTS else ", ".join(map(str, part))
                 raise BadRow(f"{name} has a part that is no text", shown)
         value = "\n".join(part["text"] for part in value)
     return _text(name, value)

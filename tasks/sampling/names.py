@@ -93,7 +93,7 @@ def refuse_incomplete(source: str, split: str, names: Iterable[str]) -> None:
             shards[stem[: match.start()]].append((match["index"], match["count"]))
     for stem, told in shards.items():
         indices, counts = [index for index, _ in told], sorted({int(count) for _, count in told})
-        if len(counts) > 1 or len(set(indices)) < len(indices):
+        if len(counts) > 1 or len(set(map(int, indices))) < len(indices):
             raise SourceUnavailable(
                 f"{source}: split {split} holds files of two uploads of {stem}: {len(told)} files, numbered "
                 f"of {' and of '.join(map(str, counts))}. Remove those of the older upload."
@@ -113,8 +113,7 @@ def refuse_gaps(source: str, split: str, names: Iterable[str]) -> None:
         if SHARD.search(stem) is None and (match := PART.search(stem)):
             parts[stem[: match.start("number")]].append(match["number"])
     for stem, indices in parts.items():
-        least, most = min(map(int, indices)), max(map(int, indices))
-        if len(indices) > 1 and (missing := _missing(indices, min(least, 1), most)):
+        if len(indices) > 1 and (missing := _missing(indices, 1, max(map(int, indices)))):
             raise SourceUnavailable(
                 f"{source}: split {split} is incomplete: of the files {stem}..., number {listed(missing)} is missing. Copy the "
                 f"dataset again, or say in the `configs` of a README.md which files are the split, or {by_the_source(source)}."

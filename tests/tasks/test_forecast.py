@@ -217,18 +217,18 @@ def test_calls_that_the_model_s_template_does_not_write_are_told_before_they_are
     assert forecast_learning(workspace, foundation, sampled, str(tmp_path), tags).notes == []
 
 
-@pytest.mark.parametrize("name", ["thinking", "reasoning_content"])
+@pytest.mark.parametrize(("name", "written"), [("thinking", True), ("reasoning_content", False), ("reasoning", False)])
 def test_thoughts_that_the_model_s_own_template_does_not_write_are_told(
-    name: str, emulator: Emulator, workspace: AzureMLWorkspace, tmp_path: Path
+    name: str, written: bool, emulator: Emulator, workspace: AzureMLWorkspace, tmp_path: Path
 ) -> None:
-    template = {"chat_template.jinja": "{{ message.thinking }}"}
+    template = {"chat_template.jinja": "{% if message.thinking %}{{ message.reasoning_text }}{% endif %}"}
     model = imported(emulator, workspace, tmp_path / f"writes-{name}", tokenizer=json.dumps(WORDS), **template)
     asked, answered = row(1, 1)
     rows = [{"messages": [asked, answered | {name: "Hm."}]}, {"messages": row(2, 2)}]
     sampled = sample(only_train(write_jsonl(tmp_path / "rows.jsonl", rows)), tmp_path / "samples")
     told = Told(workspace, sampled).of(model).notes
     note = f"The model's chat template does not write {name}, which 1 training rows have: that is not learnt."
-    assert told == [module.OWN_SHARE, *([note] if name != "thinking" else [])]
+    assert told == [module.OWN_SHARE, *([] if written else [note])]
 
 
 def test_what_the_model_is_only_asked_is_not_forecast(

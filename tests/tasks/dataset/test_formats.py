@@ -940,3 +940,24 @@ def test_configurations_may_be_of_formats_of_their_own(subset: str, expected: st
     (tmp_path / "made/README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
     (row,) = read_jsonl(train_of(tmp_path / "made", tmp_path / "out", subset=subset).path)
     assert row["messages"][1]["content"] == expected
+
+
+def test_a_null_is_the_same_row_as_a_missing_key_whatever_the_file(tmp_path: Path) -> None:
+    """Every row of a Parquet file has every column; JSON Lines may write the null."""
+    asked = {"role": "user", "content": [{"type": None, "text": "Say one."}]}
+    answered = {"role": "assistant", "content": [{"type": "text", "text": "One."}]}
+    rows = [
+        [{"prompt_id": None, "id": "a1", "instruction": "Say one.", "output": "One."},
+         {"prompt_id": "p2", "id": "a2", "instruction": "Say two.", "output": "Two."}],
+        [{"messages": [asked, answered]}],
+    ]  # fmt: skip
+    for number, its in enumerate(rows):
+        _json_lines(tmp_path / f"{number}.jsonl", its)
+        pq.write_table(pa.Table.from_pylist(its), tmp_path / f"{number}.parquet")
+        taken = [
+            read_jsonl(train_of(tmp_path / f"{number}{end}", tmp_path / "out").path) for end in (".jsonl", ".parquet")
+        ]
+        assert taken[0] == taken[1]
+    assert taken[0][0]["messages"][0] == {"role": "user", "content": "Say one."}
+    ids = read_jsonl(train_of(tmp_path / "0.jsonl", tmp_path / "out").path)
+    assert sorted(row["prompt_id"] for row in ids) == ["a1", "p2"]

@@ -477,6 +477,10 @@ def test_a_split_in_two_formats_is_refused_by_name(described: bool, tmp_path: Pa
             "is incomplete: of the 3 files of data/train, number 00001",
         ),
         ([*shards("data/train", 2), *shards("data/train", 3)], "holds files of two uploads of data/train: 5 files"),
+        (
+            ["train-0-of-2.jsonl", "train-1-of-2.jsonl", "train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"],
+            "holds files of two uploads of train: 4 files, numbered of 2",
+        ),
         (["train-0-of-3.jsonl", "train-2-of-3.jsonl"], "is incomplete: of the 3 files of train, number 1 is missing"),
         (["train_1_of_2.jsonl"], "is incomplete: of the 2 files of train, number 2 is missing"),
         (["train-00000.jsonl", "train-00002.jsonl"], "is incomplete: of the files train-..., number 00001 is missing"),
