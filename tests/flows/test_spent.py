@@ -12,7 +12,9 @@ from tasks.cost import Prices
 from tasks.registration import RegisteredModel
 from tasks.watch import MachineTime
 
-PRICES = Prices(currency="EUR", source="a test", dedicated={"trainer": 3.0, "server": 0.5}, low_priority={})
+PRICES = Prices(
+    currency="EUR", source="a test", dedicated={"trainer": 3.0, "server": 0.5}, low_priority={"trainer": 1.0}
+)
 CLUSTER = ValidatedCompute(
     cluster="c",
     size="trainer",
@@ -27,6 +29,8 @@ CLUSTER = ValidatedCompute(
     serving_rule="",
     quota=[],
 )
+
+CHEAP = CLUSTER.model_copy(update={"tier": "low_priority"})
 
 
 def worked(*jobs: float) -> MachineTime:
@@ -46,13 +50,26 @@ def worked(*jobs: float) -> MachineTime:
         pytest.param({"seconds": {}}, worked(1800), 1.0, 3.0, id="a run that came to its end"),
         pytest.param(
             {
-                "seconds": {"wait_for_pipeline": 3600.0, "create_deployment": 3500.0, "smoke_score": 100.0},
+                "seconds": {
+                    "wait_for_pipeline": 3600.0,
+                    "create_deployment": 3400.0,
+                    "smoke_score": 100.0,
+                    "teardown": 100.0,
+                },
                 "endpoint": "there",
             },
             worked(1800),
             2.0,
             3.5,
             id="a deployment that failed",
+        ),
+        pytest.param({"seconds": {"teardown": 3600.0}}, worked(1800), 1.0, 3.0, id="no endpoint to tear down"),
+        pytest.param(
+            {"compute": CHEAP, "seconds": {"create_deployment": 3600.0}, "endpoint": "there"},
+            worked(1800),
+            2.0,
+            1.5,
+            id="low priority trains and never serves",
         ),
     ],
 )
@@ -82,6 +99,12 @@ MODEL = RegisteredModel(id="m", name="chat", version="1795831200", tags={})
             {"compute": CLUSTER.model_copy(update={"min_nodes": 2})},
             [],
             "cluster c, which keeps 2 of its nodes for about 6.00 EUR an hour",
+        ),
+        (
+            {"compute": CHEAP.model_copy(update={"min_nodes": 2, "instance_count": 3})},
+            ["ft-x"],
+            "endpoint ft-x, which costs about 1.50 EUR an hour while a deployment serves; cluster c, which keeps 2 of its nodes "
+            "for about 2.00 EUR an hour",
         ),
         (
             {"compute": CLUSTER, "model": MODEL},

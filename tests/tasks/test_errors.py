@@ -7,10 +7,13 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     DecodeError,
     HttpResponseError,
+    ResourceExistsError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from urllib3.exceptions import ProtocolError
 
 from tasks.errors import AzureFailure, Fault, Refused, kind_of, lists_as_missing, read, redact
 from tasks.jobs import ENDED
@@ -84,6 +87,12 @@ ENDPOINT_QUOTA = (
         (403, "AuthenticationFailed: Server failed to authenticate the request.", Kind.AUTH),
         (416, "InvalidRange: The range specified is invalid.", Kind.PERMANENT),
         (424, "model error", Kind.PERMANENT),
+        (401, "Unauthorized", Kind.AUTH),
+        (403, "Forbidden", Kind.AUTH),
+        (405, "Method Not Allowed", Kind.INVALID),
+        (412, "Precondition Failed", Kind.CONFLICT),
+        (422, "Unprocessable Entity", Kind.INVALID),
+        (500, "It broke.", Kind.TRANSIENT),
     ],
 )
 def test_each_error_is_sorted_by_its_text_then_its_status(status: int | None, text: str, kind: Kind) -> None:
@@ -91,7 +100,15 @@ def test_each_error_is_sorted_by_its_text_then_its_status(status: int | None, te
 
 
 @pytest.mark.parametrize(
-    "error", [ServiceRequestError("connection refused"), ServiceResponseError("reset"), ConnectionResetError()]
+    "error",
+    [
+        ServiceRequestError("connection refused"),
+        ServiceResponseError("reset"),
+        ConnectionResetError(),
+        TimeoutError(),
+        ProtocolError("Connection broken"),
+        RequestsConnectionError("Connection broken"),
+    ],
 )
 def test_a_lost_connection_is_transient(error: Exception) -> None:
     fault = read(error)
@@ -151,6 +168,27 @@ def test_an_error_that_the_sdk_has_wrapped_is_read_through() -> None:
     assert fault.kind is Kind.TRANSIENT
 
 
+def test_an_error_that_another_came_upon_is_read_through_however_deep_it_lies() -> None:
+    error: Exception = ServiceResponseError("reset by peer")
+    for doing in ("send", "upload", "submit", "run"):
+        try:
+            try:
+                raise error
+            except Exception:
+                raise RuntimeError(f"{doing} failed")  # noqa: B904
+        except RuntimeError as outer:
+            error = outer
+    fault = read(error)
+    assert fault is not None and fault.kind is Kind.TRANSIENT
+
+
+@pytest.mark.timeout(60)
+def test_errors_that_cause_each_other_are_read_once() -> None:
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert read(first) is None
+
+
 def test_an_error_of_our_own_is_not_taken_for_azures() -> None:
     assert read(ValueError("no such parameter")) is None
 
@@ -159,6 +197,11 @@ def test_only_azures_own_not_found_counts_as_missing() -> None:
     assert lists_as_missing(ResourceNotFoundError("gone"))
     assert not lists_as_missing(ServiceRequestError("no route"))
     assert not lists_as_missing(KeyError("name"))
+
+
+def test_what_exists_already_is_a_conflict_even_without_a_status() -> None:
+    fault = read(ResourceExistsError("There is one."))
+    assert fault is not None and fault.kind is Kind.CONFLICT
 
 
 class _Response:
@@ -191,6 +234,7 @@ def test_retry_after_is_honoured_up_to_a_bound() -> None:
     assert fault is not None
     assert fault.policy.wait(1, fault.retry_after) == 7
     assert fault.policy.wait(1, 86_400) == MOST_RETRY_AFTER
+    assert fault.policy.wait(1, 0) == 0, "at once, where the service says so"
 
 
 def test_waits_grow_and_are_bounded() -> None:
@@ -198,6 +242,27 @@ def test_waits_grow_and_are_bounded() -> None:
     for attempt in range(1, 9):
         ceiling = min(8, 2 ** (attempt - 1))
         assert ceiling / 2 <= policy.wait(attempt, None) <= ceiling
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.ROLES])
+def test_a_second_refusal_is_an_answer(kind: Kind) -> None:
+    assert ABOUT[kind].policy.attempts == 2
+
+
+def test_of_too_many_requests_no_quota_is_asked_for() -> None:
+    fault = Fault(Kind.THROTTLED, "Quota exceeded, slow down.", 429, "TooManyRequests")
+    assert "too many requests; run it again later" in fault.sentence("submit pipeline")
+
+
+def test_what_the_sdk_finds_wrong_itself_is_for_the_caller_to_correct() -> None:
+    from azure.ai.ml.exceptions import ValidationException
+
+    fault = read(ValidationException(message="No such field.", no_personal_data_message="No such field."))
+    assert fault is not None and fault.kind is Kind.INVALID
+
+
+def test_a_sentence_of_azures_is_ended_once() -> None:
+    assert ": It broke. What to do:" in Fault(Kind.PERMANENT, "It broke.").sentence("submit pipeline")
 
 
 def test_every_kind_has_a_policy_and_a_sentence() -> None:
@@ -239,6 +304,12 @@ def test_a_lack_of_quota_is_told_in_numbers_and_in_azures_words(text: str, numbe
         "primary_key='SECRET'",
         '"access_token":"SECRET"',
         "HF_TOKEN=SECRET",
+        "secondaryKey=SECRET",
+        "accessKey=SECRET",
+        "storage_key=SECRET",
+        "refresh_token=SECRET",
+        '"id_token": "SECRET"',
+        "sas_token=SECRET",
         "api_key='SECRET'",
         "SharedAccessKey=SECRET",
         "?sv=1&sig%3DSECRET&se=2",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.forecast import Forecast, Learnable
-from tasks.metrics import Champion, LearntRows, MetricGate, MetricReview, _page, why_closed
+from tasks.metrics import Champion, LearntRows, MetricGate, MetricReview, _learnt, _page, why_closed
 from tasks.tracking import _value
 
 CHAMPION = Champion(version="3", eval_loss=1.0)
@@ -84,6 +84,26 @@ REVIEW = MetricReview(
 LEARNABLE = Learnable(sampled=90, rows=90, rows_with_answer=40, answer_tokens=5000, answer_tokens_within=1234)
 USED = LearntRows(used=37, left_out=53, too_long=53, truncated=2, tokens=4000, tokens_with_loss=1100)
 UNTOLD = "The component does not tell what it used. The forecast is an upper bound."
+
+
+def test_figures_that_are_no_numbers_are_left_out_and_a_split_without_rows_too() -> None:
+    logged = {"train_rows_used": 37.0, "train_rows_left_out": nan, "train_tokens": inf, "validation_tokens": 40.0}
+    unknown = dict.fromkeys(("left_out", "too_long", "truncated", "tokens", "tokens_with_loss"), 0)
+    assert _learnt(logged) == {"train": LearntRows(used=37, **unknown)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "; 53 rows were left out, 53 of them for no answer within max_seq_length; 2 cut off"),
+        ({"left_out": 1, "too_long": 0, "truncated": 0}, "; 1 row was left out"),
+        ({"left_out": 0, "too_long": 0, "truncated": 0}, ""),
+    ],
+)
+def test_what_was_learnt_is_one_sentence(changes: dict[str, int], said: str) -> None:
+    rows = USED.model_copy(update=changes)
+    count = f"37 of {37 + rows.left_out} rows, 1,100 of their 4,000 tokens are learnt"
+    assert rows.sentence() == count + said
 
 
 @pytest.mark.parametrize("loss", [inf, nan])

@@ -18,8 +18,12 @@ from tasks.naming import (
     dated,
     experiment_name,
     first_version,
+    is_derived,
     model_name,
+    predecessor,
+    run_id_in,
     run_id_of,
+    serves,
     short,
 )
 from tasks.sampling.assets import VERSION_DIGITS, _name
@@ -49,6 +53,26 @@ def test_the_short_id_keeps_all_bits() -> None:
 def test_a_successor_is_numbered() -> None:
     names = RunNames(RUN)
     assert names.job(2) == f"{names.job(1)}-r2"
+
+
+@pytest.mark.parametrize("key", [None, "nightly", "my-r2"])
+def test_a_successor_knows_the_job_before_it(key: str | None) -> None:
+    names = RunNames(RUN, key)
+    assert predecessor(names.job(1), 1) is None
+    for attempt in (2, 3, 11):
+        assert predecessor(names.job(attempt), attempt) == names.job(attempt - 1)
+
+
+def test_a_runs_own_names_are_known_and_those_that_people_give_are_not() -> None:
+    names = RunNames(RUN)
+    assert all(is_derived(name) for name in (names.endpoint, names.job(1), names.job(2), names.job(12)))
+    longer, other = f"{names.endpoint}-r2-mine", names.endpoint.removeprefix("ft-")
+    assert not any(is_derived(name) for name in ("ft-nightly", RunNames(RUN, "nightly").job(1), longer, other))
+
+
+def test_a_description_names_the_run_that_wrote_it() -> None:
+    assert run_id_in(serves("chats", RUN)) == RUN
+    assert [run_id_in(text) for text in (None, "", "Ours now.", "Serves chats, fine-tuned by flow run 7")] == [None] * 4
 
 
 def test_another_runs_id_as_job_key_names_that_runs_job() -> None:
@@ -140,6 +164,8 @@ def test_a_version_is_the_second_of_its_night_and_shows_its_day() -> None:
     [
         ("/data/my chats/", "my-chats"),
         ("chats.jsonl", "chats"),
+        ("chats.json", "chats"),
+        ("/data/chats.parquet", "chats"),
         ("azureml:chats:3", "3"),
         ("azureml://datastores/d/paths/a/b", "b"),
     ],

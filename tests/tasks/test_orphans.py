@@ -44,3 +44,27 @@ def test_what_a_successful_run_should_have_deleted_goes() -> None:
 def test_what_belongs_to_an_unknown_run_goes_only_when_it_is_old() -> None:
     assert verdict(endpoint(23), RunState.UNKNOWN) is None
     assert verdict(endpoint(25), RunState.UNKNOWN)
+
+
+def test_of_a_run_that_nobody_knows_what_success_would_have_kept_stays() -> None:
+    assert verdict(endpoint(1000, keep="on_success"), RunState.UNKNOWN) is None
+
+
+def test_only_an_endpoint_is_kept() -> None:
+    job = Leftover("job", "ft-x", uuid4(), NOW - timedelta(hours=1), {"keep": "on_success"})
+    assert verdict(job, RunState.SUCCEEDED)
+
+
+def test_times_are_over_at_the_moment_itself() -> None:
+    assert verdict(endpoint(0.25), RunState.ENDED_BADLY)
+    assert verdict(endpoint(24), RunState.UNKNOWN)
+    assert verdict(endpoint(5, keep="on_success", expires_at=NOW.isoformat()), RunState.SUCCEEDED)
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    over = (NOW - timedelta(hours=1)).replace(tzinfo=None).isoformat()
+    assert verdict(endpoint(5, keep="on_success", expires_at=over), RunState.SUCCEEDED)
+
+
+def test_what_says_not_when_it_was_made_is_young() -> None:
+    assert verdict(Leftover("endpoint", "ft-x", uuid4(), None, {}), RunState.ENDED_BADLY) is None

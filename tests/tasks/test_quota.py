@@ -4,7 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.ai.ml.entities import Usage, UsageName
 
+from tasks.demand import Demand
 from tasks.quota import Quota, quotas_of, shortage_in
 
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
@@ -118,11 +120,34 @@ def test_of_a_family_without_a_row_azure_grants_nothing() -> None:
     assert bound(LIVE, "") == [Quota(None, 6, 20)], "of a size without a family only the total is known"
 
 
+def test_a_limit_of_none_at_all_binds() -> None:
+    assert bound([row("dedicatedCores", DSV2, 0, 0)], DSV2) == [Quota(DSV2, 0, 0)]
+
+
+def test_rows_are_read_as_the_sdk_documents_them_too() -> None:
+    usage = Usage(
+        id=f"{SUBSCRIPTION}/usages/x", type="dedicatedCores", limit=6, current_value=2,
+        name=UsageName(value=DSV2, localized_value=DSV2_TEXT),
+    )  # fmt: skip
+    assert bound([usage], DSV2) == [Quota(DSV2, 2, 6)]
+
+
+def test_of_a_limit_that_was_lowered_below_what_is_used_nothing_is_free() -> None:
+    assert Quota(DSV2, 9, 6).free == 0
+
+
+def test_without_a_row_what_is_needed_is_recorded_all_the_same() -> None:
+    demand = Demand("training on 1 node", DSV2, 6, [])
+    assert demand.met
+    assert [(line.row, line.need, line.used, line.limit) for line in demand.lines()] == [(DSV2, 6, None, None)]
+
+
 def test_what_machines_give_back_is_free_in_the_rows_that_counted_them() -> None:
     total, family = bound(LIVE, DSV2)
     assert [one.given_back(2, "Standard DSv2 Family").free for one in (total, family)] == [16, 6]
     assert [one.given_back(2, NC).free for one in (total, family)] == [16, 4]
     assert total.given_back(-10, NC).free == 4
+    assert total.given_back(100, NC).free == total.limit, "never more than is granted"
 
 
 def test_rows_are_named_as_azures_pages_name_them() -> None:
@@ -171,6 +196,14 @@ def test_rows_are_named_as_azures_pages_name_them() -> None:
         (
             "Endpoint Quota reached for subscription S.Current usage/limit: 300/300.Please clean up",
             "the quota of endpoints is used up",
+        ),
+        (
+            "Deployment Quota reached for subscription S.Current usage/limit: 20/20.Please clean up",
+            "the quota of deployments is used up",
+        ),
+        (
+            "Not enough quota available for Standard_NC6s_v3 in SubscriptionId s. Current usage/limit: 9/6. Additional needed: 8",
+            "need 8 vCPUs for Standard_NC6s_v3, have 0",
         ),
     ],
 )
