@@ -1,4 +1,4 @@
-"""What a run's machines are said to have cost, however it ended."""
+"""What a run is said to have made, and its machines to have cost, however it ended."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from flows.outcome import spent, staying
+from flows.outcome import FlowResult, spent, staying
 from tasks.compute import ValidatedCompute
 from tasks.cost import Prices
+from tasks.endpoint import Endpoint
+from tasks.metrics import MetricReview
 from tasks.registration import RegisteredModel
+from tasks.scoring import SmokeResult
+from tasks.teardown import Released
 from tasks.watch import MachineTime
 
 PRICES = Prices(
@@ -122,3 +126,57 @@ MODEL = RegisteredModel(id="m", name="chat", version="1795831200", tags={})
 )
 def test_what_stays_is_told_with_its_price(made: dict[str, Any], endpoints: list[str], said: str) -> None:
     assert staying(made, PRICES, endpoints) == said
+
+
+REVIEW = MetricReview(
+    eval_loss_before=2.0, eval_loss=1.5, train_loss=None, steps=1, champion=None, accepted=True, reasons=[]
+)
+ENDPOINT = Endpoint(name="ft-x", scoring_uri="https://ft-x")
+DELETED = Released(deleted_endpoints=["ft-x"])
+
+
+def ended(**changes: Any) -> FlowResult:
+    """A run with what its sentence and its bill are made of."""
+    made = {"compute": CLUSTER, "review": REVIEW, "model": MODEL, "released": Released(), "seconds": {}, **changes}
+    return FlowResult.model_construct(**made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Accepted with validation loss 2.000 -> 1.500: "),
+        ({"review": REVIEW.model_copy(update={"eval_loss_before": None})}, "Accepted with validation loss 1.500: "),
+        ({"review": REVIEW.model_copy(update={"eval_loss": None})}, "Accepted without a validation loss: "),
+        (
+            {"smoke": SmokeResult.model_construct(slowest_seconds=2.54)},
+            "Accepted with validation loss 2.000 -> 1.500, answers in 2.5 s: ",
+        ),
+    ],
+)
+def test_a_good_run_is_one_sentence(changes: dict[str, Any], said: str) -> None:
+    assert ended(**changes).sentence() == f"{said}chat version 1795831200 (28 November 2026)"
+
+
+def test_a_closed_gate_is_one_sentence_too() -> None:
+    review = REVIEW.model_copy(update={"reasons": ["It is too high.", "It is worse."]})
+    said = "It is too high. It is worse. Nothing was registered or deployed."
+    assert ended(model=None, review=review).sentence() == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "serving", "sentence"),
+    [
+        ({}, [], "1.00 machine hours, about 3.00 EUR"),
+        ({"endpoint": ENDPOINT, "released": DELETED}, [], "2.00 machine hours, about 3.50 EUR"),
+        ({"endpoint": ENDPOINT}, ["ft-x"], "2.00 machine hours, about 3.50 EUR"),
+    ],
+    ids=["none", "deleted", "kept"],
+)
+def test_an_endpoint_is_billed_whether_it_still_serves_or_not(
+    changes: dict[str, Any], serving: list[str], sentence: str
+) -> None:
+    result = ended(machine_seconds=1800.0, seconds={"create_deployment": 3600.0}, **changes)
+    result.add_up(PRICES)
+    assert result.serving == serving
+    assert result.cost is not None and result.cost.serves_on is bool(serving)
+    assert result.cost.sentence().startswith(sentence)

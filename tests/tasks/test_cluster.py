@@ -34,10 +34,19 @@ def creation(cluster: str) -> dict[str, str]:
     return {"method": "PUT", "path": f"management.azure.com/*/computes/{cluster}"}
 
 
-def test_without_quota_for_dedicated_nodes_low_priority_ones_are_taken(
-    workspace: AzureMLWorkspace, emulator: Emulator, foundation: FoundationModel, cluster: str
+@pytest.mark.parametrize(
+    "effect",
+    [
+        {"kind": "quota"},
+        {"kind": "status", "status": 400, "code": "AllocationFailed", "message": "Sold out."},
+        {"kind": "status", "status": 400, "code": "SkuNotAvailable", "message": "Not here."},
+    ],
+    ids=["quota", "capacity", "not available"],
+)
+def test_without_dedicated_nodes_low_priority_ones_are_taken(
+    workspace: AzureMLWorkspace, emulator: Emulator, foundation: FoundationModel, cluster: str, effect: dict[str, Any]
 ) -> None:
-    with emulator.fault(creation(cluster), {"kind": "quota"}):
+    with emulator.fault(creation(cluster), effect):
         made = validated(workspace, foundation, cluster, "dedicated_then_low_priority")
     assert (made.created, made.tier) == (True, "low_priority")
     assert workspace.client().compute.get(cluster).tier == "low_priority"

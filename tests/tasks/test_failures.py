@@ -3,6 +3,7 @@
 import pytest
 
 from tasks.failures import is_preemption
+from tasks.tracking import _error_text
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,16 @@ from tasks.failures import is_preemption
 )
 def test_a_program_that_speaks_of_pre_emption_was_not_pre_empted(error: str, preempted: bool) -> None:
     assert is_preemption(error) is preempted
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ({"code": "UserError", "message": "The disk is full."}, "UserError: The disk is full."),
+        ({"code": None, "message": "The disk is full."}, "The disk is full."),
+        ({"code": "UserError"}, "UserError"),
+        ({}, ""),
+    ],
+)
+def test_of_an_error_what_azure_names_is_told(error: dict[str, str | None], text: str) -> None:
+    assert _error_text(error) == text

@@ -14,7 +14,7 @@ import pytest
 from blocks import AzureMLWorkspace
 from tasks.credentials import WhereAndWho, resolve_credentials
 from tasks.metrics import MetricGate, MetricReview, curve, find_champion, review_metrics
-from tasks.tracking import LARGEST_PAGE, Measured, Tracking
+from tasks.tracking import LARGEST_PAGE, Measured, TrackedRun, Tracking
 from tasks.waiting import FinishedJob
 
 if TYPE_CHECKING:
@@ -148,6 +148,13 @@ def test_a_training_loss_that_was_rounded_to_0_is_none_of_these(review: Review) 
     assert review(loss=[(4, 0.0)], eval_loss=[(4, 0.00004)]).accepted
 
 
+def test_a_run_has_ended_when_mlflow_says_so() -> None:
+    from mlflow.entities import RunStatus
+
+    for status in RunStatus.all_status():
+        assert TrackedRun(RunStatus.to_string(status), {}, {}).ended is RunStatus.is_terminated(status)
+
+
 def test_values_of_the_same_instant_are_taken_as_mlflow_takes_them() -> None:
     assert curve([Measured(4, 7, 1.5), Measured(4, 7, 1.25), Measured(2, 9, 1.0)]) == [(2, 1.0), (4, 1.5)]
     assert curve([]) == []
@@ -158,6 +165,23 @@ def test_only_at_the_last_step_a_value_that_is_not_finite_counts_before_others()
         (2, 1.5),
         (4, inf),
     ]
+
+
+def test_the_champion_is_what_was_registered_last_and_not_from_the_same_job(
+    workspace: AzureMLWorkspace, tmp_path: Path
+) -> None:
+    from azure.ai.ml.entities import Model
+
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    name = f"champions-{uuid4().hex[:8]}"
+    assert find_champion(workspace, name, other_than_job="another") is None
+    for version in ("7", "3"):
+        tags = {"job": f"job-{version}", "eval_loss": version}
+        made = Model(name=name, version=version, path=str(tmp_path), type="mlflow_model", tags=tags)
+        workspace.client().models.create_or_update(made)
+    for job, version in (("another", "3"), ("job-3", "7")):
+        champion = find_champion(workspace, name, other_than_job=job)
+        assert champion is not None and champion.version == version
 
 
 def test_a_version_without_a_true_loss_is_no_champion(workspace: AzureMLWorkspace, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from blocks import AzureMLWorkspace
 from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
 from tasks.endpoint import DeploymentChoice, create_deployment, create_endpoint
 from tasks.errors import Refused
+from tasks.held import cluster_doing, wait_until_idle_nodes_are_gone
 from tasks.models import FoundationModel, ModelChoice, find_foundation_model
 from tasks.naming import RunNames
 from tasks.registration import RegisteredModel
@@ -182,6 +183,47 @@ def test_a_cluster_without_nodes_gets_none_while_others_hold_the_quota(
     )
 
 
+def test_nodes_of_low_priority_are_neither_in_the_endpoints_way_nor_waited_for(
+    workspace: AzureMLWorkspace, foundation: FoundationModel
+) -> None:
+    cluster(workspace, "theirs", 8)
+    cluster(workspace, "ours", 0, tier="low_priority")
+    client = workspace.client()
+    job = client.jobs.create_or_update(line("sleep 60", compute="ours"))
+    wait(client, job.name, lambda status: status == "Running")
+    assert f"need 12 vCPUs of family {FAMILY}, have 8 of 200" in refused(workspace, foundation, ONE_V100)
+    assert not wait_until_idle_nodes_are_gone(workspace, "ours", 2)
+    assert not wait_until_idle_nodes_are_gone(workspace, "deleted-meanwhile", 2)
+    client.jobs.begin_cancel(job.name).result()
+
+
+def test_idle_nodes_are_waited_for_no_longer_than_there_is_time(workspace: AzureMLWorkspace) -> None:
+    cluster(workspace, "ours", 0)
+    client = workspace.client()
+    job = client.jobs.create_or_update(line("sleep 60", compute="ours"))
+    wait(client, job.name, lambda status: status == "Running")
+    began = time.monotonic()
+    assert wait_until_idle_nodes_are_gone(workspace, "ours", 2)
+    assert time.monotonic() - began < 30
+    client.jobs.begin_cancel(job.name).result()
+
+
+def test_what_a_cluster_does_is_told_and_what_cannot_be_told_hides_nothing(workspace: AzureMLWorkspace) -> None:
+    cluster(workspace, "ours", 2)
+    assert cluster_doing(workspace, "ours") == "Cluster ours is steady, 2 of 2 wanted nodes are there (2 idle). "
+    assert cluster_doing(workspace, "deleted-meanwhile") == ""
+
+
+def test_a_run_whose_job_failed_needs_nodes_again(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
+    cluster(workspace, "ours", 0)
+    client, names = workspace.client(), RunNames(uuid4())
+    job = line("false", compute="ours")
+    job.name = names.job(1)
+    wait(client, client.jobs.create_or_update(job).name, lambda status: status == "Failed")
+    cluster(workspace, "theirs", 8)
+    assert "training on 1 dedicated" in refused(workspace, foundation, names=names)
+
+
 def test_a_run_that_has_trained_needs_no_nodes_again(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
     cluster(workspace, "ours", 0)
     client, names = workspace.client(), RunNames(uuid4())
@@ -206,6 +248,9 @@ def test_a_run_that_serves_already_needs_no_quota_again(
     cluster(workspace, "small", 3, size=ONE_V100)  # 168 + 18 + the deployment's 12: 2 are free
     assert validated(workspace, foundation, ONE_V100, names=names).quota[-1].used == 186
     assert "have 2 of 200" in refused(workspace, foundation, ONE_V100, names=RunNames(uuid4()))
+    assert "have 2 of 200" in refused(workspace, foundation, FOUR_V100, names=names), (
+        "another size is another deployment"
+    )
     release(workspace, names.run_id)
 
 
@@ -222,6 +267,9 @@ def test_a_size_without_low_priority_is_told_as_that(
     monkeypatch.setattr(compute, "Sku", type("Sizes", (), {"of": staticmethod(dedicated_only)}))
     sentence = refused(workspace, foundation, size=FOUR_V100, priority="low_priority")
     assert sentence.startswith(f"VM size {FOUR_V100} has no low-priority nodes. Set compute.priority to dedicated")
+    cluster(workspace, "theirs", 8)
+    sentence = refused(workspace, foundation, size=FOUR_V100, priority="dedicated_then_low_priority")
+    assert "training on 1 dedicated" in sentence and "low-priority" not in sentence
 
 
 def deploy_in_vain(workspace: AzureMLWorkspace, names: RunNames, folder: Path) -> None:

@@ -16,8 +16,9 @@ from tasks.endpoint import (
     create_deployment,
     create_endpoint,
 )
-from tasks.errors import AzureFailure
+from tasks.errors import AzureFailure, Fault
 from tasks.held import find_endpoint
+from tasks.kinds import Kind
 from tasks.naming import RunNames, run_id_of
 from tasks.orphans import RunState, leftovers, unproven, why_release
 from tasks.registration import RegisteredModel
@@ -97,7 +98,7 @@ def test_an_endpoint_whose_tags_somebody_overwrote_is_released_by_the_run_that_m
     name = named(workspace, names, f"nightly-{names.run_id.hex[:8]}b").name
     overwritten(workspace, name, "Ours now.")
     assert release(workspace, names.run_id, chosen=name).deleted_endpoints == []
-    assert release(workspace, names.run_id, made=name).deleted_endpoints == [name]
+    assert teardown.fn(workspace, names, TeardownPolicy(), name).deleted_endpoints == [name]
 
 
 def test_what_is_called_as_only_runs_call_theirs_is_told_to_a_person(
@@ -137,6 +138,60 @@ def test_no_quota_for_the_deployment_is_told_with_what_to_do(
         ),
     ):
         create_deployment.fn(workspace, names, endpoint, model, CHOICE, "none")
+
+
+def test_what_was_asked_for_reaches_azure_and_its_tags_say_whose_the_endpoint_is(
+    workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames, model: RegisteredModel
+) -> None:
+    name = f"nightly-{names.run_id.hex[:8]}c"
+    choice = DeploymentChoice(
+        endpoint=name, instance_count=2, liveness_initial_delay=77, request_timeout_ms=12_000, deadline_minutes=1
+    )
+    endpoint = create_endpoint.fn(workspace, names, choice, TeardownPolicy(), "served")
+    with emulator.fault(DEPLOYMENTS, {"kind": "operation_failed"}), pytest.raises(DeploymentFailed):
+        create_deployment.fn(workspace, names, endpoint, model, choice, "none")
+    [made] = workspace.client().online_deployments.list(name)
+    assert (made.instance_type, made.instance_count) == (choice.instance_type, 2)
+    assert (made.liveness_probe.initial_delay, made.request_settings.request_timeout_ms) == (77, 12_000)
+    assert made.tags["model"] == f"{model.name}:{model.version}"
+
+    overwritten(workspace, name, "Ours now.")
+    assert release(workspace, uuid4(), chosen=name).deleted_endpoints == []
+    assert release(workspace, names.run_id, chosen=name).deleted_endpoints == [name]
+
+
+def test_an_endpoint_that_goes_on_after_azure_called_it_gone_is_not_called_deleted(
+    workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created(workspace, names)
+    monkeypatch.setattr("tasks.teardown.GONE_DEADLINE_SECONDS", 0)
+    gone = {"kind": "status", "status": 404, "code": "ResourceNotFound"}
+    with (
+        emulator.fault({"method": "DELETE", "path": "management.azure.com/*/onlineEndpoints/*"}, gone),
+        pytest.raises(StillThere) as raised,
+    ):
+        release(workspace, names.run_id)
+    assert raised.value.endpoints == [names.endpoint]
+
+
+def test_an_endpoint_that_was_made_may_go_on_costing_where_none_can_be_listed(
+    workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames
+) -> None:
+    refused = {"kind": "status", "status": 403, "code": "RequestDisallowedByPolicy", "message": "Not from here."}
+    listing = {"method": "GET", "path": "management.azure.com/*/onlineEndpoints", "times": 0}
+    for made, endpoints in (("chats", ["chats"]), (None, [])):
+        with emulator.fault(listing, refused), pytest.raises(StillThere) as raised:
+            release(workspace, names.run_id, made=made)
+        assert raised.value.endpoints == endpoints
+        assert str(raised.value).startswith(f"endpoint {made or names.endpoint}, if it was made, is still there: ")
+
+
+def test_what_is_still_there_for_one_reason_has_one_sentence() -> None:
+    locked = [AzureFailure(Fault(Kind.LOCKED, "Locked."), f"delete endpoint {which}") for which in "ab"]
+    left = {"endpoint a": locked[0], "job c": ValueError("busy"), "endpoint b": locked[1]}
+    assert str(StillThere(left, ["a", "b"])) == (
+        f"endpoint a and endpoint b are still there: {locked[0]}; job c is still there: busy"
+    )
 
 
 def test_a_deployment_that_is_not_ready_by_the_deadline_has_failed(

@@ -46,8 +46,10 @@ def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace
 
 
 def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
-    first = validated(workspace, foundation, cluster="made-once", size=SIZE)
-    again = validated(workspace, foundation, cluster="made-once")
+    first = validated(workspace, foundation, cluster="made-once", size=SIZE, max_nodes=3, idle_seconds=300)
+    made: Any = workspace.client().compute.get("made-once")
+    assert (made.min_instances, made.max_instances, made.idle_time_before_scale_down) == (0, 3, 300)
+    again = validated(workspace, foundation, cluster="made-once", max_nodes=1, nodes=2)
     assert (first.created, again.created) == (True, False)
     assert (again.size.lower(), again.gpus_per_node, again.tier) == (SIZE.lower(), 1, "dedicated")
     assert {line.purpose.split()[0] for line in again.quota} == {"training", "serving"}

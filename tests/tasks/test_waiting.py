@@ -14,10 +14,11 @@ import pytest
 
 from blocks import AzureMLWorkspace
 from tasks.credentials import WhereAndWho, resolve_credentials
-from tasks.errors import AzureFailure, Refused
+from tasks.errors import AzureFailure, Fault, Refused
 from tasks.jobs import JobFailed, JobStuck
+from tasks.kinds import MAY_PASS, Kind
 from tasks.pipeline import PipelineChoice, SubmittedJob
-from tasks.waiting import FinishedJob, wait_for_pipeline
+from tasks.waiting import FinishedJob, _Outage, wait_for_pipeline
 from tasks.watch import JobWatch, MachineTime
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.emulator.jobs.commands import line, pipeline_of
@@ -80,6 +81,16 @@ def test_a_run_of_errors_is_outlasted_and_said_once(
     assert len([text for text in said if "Azure answers again" in text]) == 1
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_an_outage_is_what_may_pass_while_a_job_works_on(kind: Kind) -> None:
+    error = AzureFailure(Fault(kind, "It broke."), "get job")
+    if kind in MAY_PASS or kind in (Kind.NOT_FOUND, Kind.NETWORK):
+        _Outage(60).goes_on(error)
+    else:
+        with pytest.raises(AzureFailure, match="watching the job failed"):
+            _Outage(60).goes_on(error)
+
+
 def test_errors_that_last_end_the_wait_with_what_azure_says(
     workspace: AzureMLWorkspace, emulator: Emulator, held: str
 ) -> None:
@@ -133,11 +144,18 @@ def test_what_a_job_used_before_it_was_taken_over_is_billed_too(
         workspace.client().jobs.begin_cancel(job).wait()
 
 
-def test_a_job_that_somebody_cancelled_is_told_as_such(workspace: AzureMLWorkspace) -> None:
-    job = submitted(workspace, 600)
+@pytest.mark.parametrize("readable", [True, False], ids=["read by the SDK", "read from MLflow"])
+def test_a_job_that_somebody_cancelled_is_told_as_such(
+    workspace: AzureMLWorkspace, emulator: Emulator, readable: bool
+) -> None:
+    if readable:
+        job = submitted(workspace, 600)
+    else:
+        job = f"unreadable-{uuid4().hex[:8]}"
+        assert put(emulator, job, step(command="sleep 600")).status_code == 201
     workspace.client().jobs.begin_cancel(job).wait()
     with pytest.raises(JobFailed, match="was cancelled in Azure"):
-        wait(workspace, job)
+        wait(workspace, job, stuck_after_minutes=0.5)
 
 
 @pytest.mark.parametrize("readable", [True, False], ids=["read by the SDK", "read from the run history"])
