@@ -249,6 +249,19 @@ def test_a_second_refusal_is_an_answer(kind: Kind) -> None:
     assert ABOUT[kind].policy.attempts == 2
 
 
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "Trace ID: 3c2b-a1 Correlation ID: 9f8e-77 Timestamp: 2026-11-27 02:00:04Z",
+        "RequestId:3c2b-a1\nTime:2026-11-27T02:00:04.1234567Z\nErrorCode:BlobNotFound",
+    ],
+    ids=["sign-in", "storage"],
+)
+def test_what_only_azures_support_reads_is_left_out(trace: str) -> None:
+    fault = read(HttpResponseError(f"It is not so at all times. {trace}"))
+    assert fault is not None and fault.message == "It is not so at all times."
+
+
 def test_of_too_many_requests_no_quota_is_asked_for() -> None:
     fault = Fault(Kind.THROTTLED, "Quota exceeded, slow down.", 429, "TooManyRequests")
     assert "too many requests; run it again later" in fault.sentence("submit pipeline")
