@@ -92,10 +92,10 @@ def if_there(get: Callable[[], T]) -> T | None:
         raise
 
 
-_OWN_PACKAGES = frozenset({"tasks", "blocks", "flows"})
+_OWN_PACKAGES = frozenset({"tasks", "flows"})
 _SECRETS = re.compile(
     r"((?:\bsig(?:=|%3D)|\b(?:Bearer|Basic)\s+|://[^\s/:@]+:(?=[^\s/@]+@)"
-    r"|(?:client_?secret|password|(?:account|primary|secondary|shared_?access|access|api|storage)_?key|(?:access|refresh|id|sas|hf)_?token)"
+    r"|(?:client_?secret|password|(?:account|primary|secondary|access|api|storage)_?key|(?:access|refresh|id|sas|hf)_?token)"
     r"[\"']?\s*[:=]\s*[\"']?))[^\s&\"',;@}]+"
     r"|()\b(?:eyJ[\w-]+\.[\w-]+\.[\w-]*|hf_\w{8,}|sk-[\w-]{8,})",
     re.IGNORECASE,
@@ -183,7 +183,7 @@ def _raised_by(error: BaseException, packages: frozenset[str]) -> bool:
 def _read_azure_core(error: BaseException) -> Fault | None:
     from azure.core import exceptions as core
 
-    if isinstance(error, core.HttpResponseError) and not isinstance(error, core.IncompleteReadError):
+    if isinstance(error, core.HttpResponseError):
         status = error.status_code
         code, message = _code_and_message(error)
         kind = kind_of(status, f"{code}: {message}" if code else message)
@@ -197,7 +197,7 @@ def _read_azure_core(error: BaseException) -> Fault | None:
         if isinstance(error, core.ClientAuthenticationError) and _UNREACHED.search(message):
             kind = Kind.TRANSIENT
         return Fault(kind, _TRACE.sub("", message), status, code, _retry_after(error))
-    if isinstance(error, core.ServiceRequestError | core.ServiceResponseError | core.IncompleteReadError):
+    if isinstance(error, core.ServiceRequestError | core.ServiceResponseError):
         return Fault(Kind.TRANSIENT, _one_line(error))
     return None
 

@@ -246,8 +246,6 @@ def why_closed(
     bounded = gate.max_eval_loss is not None or gate.max_worse_than_champion is not None or gate.must_improve
     if after is None:
         return ["The job logged no validation loss, so the gate cannot be judged."] if bounded else []
-    if not math.isfinite(after):
-        return [f"The validation loss is {after}: the training diverged."]
     reasons = []
     if gate.max_eval_loss is not None and after > gate.max_eval_loss:
         reasons.append(f"Validation loss {after:.4f} is above the bound {gate.max_eval_loss:g}.")
