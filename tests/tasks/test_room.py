@@ -288,7 +288,7 @@ def test_a_deployment_waits_for_the_nodes_that_trained(
     """Azure keeps them for the cluster's idle time, and their quota with them."""
     cluster(workspace, "ours", 0)
     client, names = workspace.client(), RunNames(uuid4())
-    job = client.jobs.create_or_update(line("sleep 6", compute="ours"))
+    job = client.jobs.create_or_update(line("sleep 15", compute="ours"))
     wait(client, job.name, lambda status: status == "Running")
     deployments = {"method": "PUT", "path": "management.azure.com/*/deployments/*"}
     with emulator.fault(deployments, {"kind": "quota"}):
