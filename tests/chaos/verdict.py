@@ -20,8 +20,8 @@ _MACHINE_TEXT = re.compile(
 )
 # A sentence that begins with what somebody can do.
 _ADVICE = re.compile(
-    r"(?:^|[.;:] |\n)(?:ask|check|choose|correct|create|delete|grant|let|look|make|put|raise|read|register|retry|run|see|start)\s+\w+"
-    r"|(?:^|[.;:] |\n)(?:set|take|try|use)\s+\w+",
+    r"(?:^|[.;:] |\n)(?:ask|check|choose|correct|create|delete|grant|let|look|make|put|raise|read|register|retry|run|see)\s+\w+"
+    r"|(?:^|[.;:] |\n)(?:set|start|take|try|use)\s+\w+",
     re.IGNORECASE,
 )
 
