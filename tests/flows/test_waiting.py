@@ -64,7 +64,7 @@ def test_a_job_that_hangs_is_told_as_stuck_and_cancelled(
     assert message.startswith("Stage wait_for_pipeline failed: Job ")
     assert "is stuck: it has shown nothing new" in message
     assert re.search(
-        r"running: \w+\. Cluster \S+ is steady, 1 of 1 wanted nodes are there \(1 running\)\. It is being", message
+        r"running: \w+\. Cluster \S+ is steady, 1 of 1 wanted nodes are there \(1 running\)\. The job is being", message
     )
     assert re.search(r"Used: 0\.\d\d machine hours", message)
     assert "Released: cancelled job " in message
@@ -82,7 +82,7 @@ def test_a_job_that_waits_for_its_nodes_is_told_with_its_cluster_and_not_billed(
     message = str(state.message)
     assert state.is_failed()
     assert (
-        "Cluster never-there is resizing, 0 of 1 wanted nodes are there (none at work). It is being cancelled."
+        "Cluster never-there is resizing, 0 of 1 wanted nodes are there (none at work). The job is being cancelled."
         in message
     )
     assert "Used:" not in message and "machine hours" not in message
