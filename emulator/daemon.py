@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +69,7 @@ def start(state: Path, port: int, *, faithful: bool = False, faults: Path | None
     _require_free(port)
     (state / PROCESS_FILE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "emulator", "serve", "--state", str(state), "--port", str(port)]
-    with open(state / LOG_FILE, "ab", opener=partial(os.open, mode=0o600)) as log:
+    with open(state / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
             [*command, *(["--faithful"] if faithful else []), *(["--faults", str(faults)] if faults else [])],
             stdin=subprocess.DEVNULL,

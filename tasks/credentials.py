@@ -89,7 +89,7 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
     if any(code in text for code in ("AADSTS7000215", "AADSTS7000222", "AADSTS700027")):
         return (
             f"The secret or certificate of client {credentials.client_id or 'from the environment'} is wrong or "
-            f"expired (AADSTS7000215/7000222). {_where(workspace)}."
+            f"expired (AADSTS7000215/7000222). {_how_to_renew(workspace)}."
         )
     undescribed = _UNDESCRIBED.search(text)
     said = _tenant_described(undescribed["authority"]) if undescribed else text
@@ -107,7 +107,7 @@ def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
     return f"Signing in with '{credentials.auth}' failed: {text} Check the credentials block."
 
 
-def _where(workspace: AzureMLWorkspace) -> str:
+def _how_to_renew(workspace: AzureMLWorkspace) -> str:
     """What to do about a secret: the default chain reads it from the worker's environment, where no block can mend it."""
     if workspace.credentials.auth == "default":
         return (

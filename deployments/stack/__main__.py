@@ -92,14 +92,15 @@ def status(options: argparse.Namespace) -> int:
         print(f"No stack was ever started over {options.home}.")
         return 3
     running = processes.running()
+    answers = "server" in running and bringing_up.is_healthy(stack)
     parts = {
         azure.NAME: azure.running(stack),
-        "server": _server(stack, running.get("server")),
+        "server": _server(stack, running.get("server"), answers=answers),
         "worker": f"process {running['worker'].pid}, work pool {WORK_POOL}" if "worker" in running else None,
     }
     for name, where in parts.items():
         print(f"{name:<10} {where or 'does not run'}")
-    if parts["server"] is None or not bringing_up.is_healthy(stack):
+    if not answers:
         return 3
     sentences, all_will_run = bringing_up.nights(stack)
     for sentence in sentences:
@@ -107,10 +108,10 @@ def status(options: argparse.Namespace) -> int:
     return 0 if all_will_run and all(parts.values()) else 3
 
 
-def _server(stack: Stack, started: Started | None) -> str | None:
+def _server(stack: Stack, started: Started | None, *, answers: bool) -> str | None:
     if started is None:
         return None
-    return f"{stack.url}, process {started.pid}{'' if bringing_up.is_healthy(stack) else ', does not answer'}"
+    return f"{stack.url}, process {started.pid}{'' if answers else ', does not answer'}"
 
 
 if __name__ == "__main__":

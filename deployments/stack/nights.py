@@ -16,7 +16,7 @@ from deployments.stack.layout import ROOT
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, WorkPool, WorkQueue
     from prefect.client.schemas.responses import DeploymentResponse
 
 NEVER = 3
@@ -61,14 +61,15 @@ def main() -> int:
 
 def outlook(client: SyncPrefectClient) -> Iterator[Outlook]:
     """Of every deployment that there is, and of those in prefect.yaml that there should be."""
-    there = {deployment.name: deployment for deployment in client.read_deployments(limit=200)}
-    for name, entrypoint in _in_the_file():
-        if name not in there:
-            yield Outlook(f"{entrypoint}/{name}", never="it is not on the server any more. `make up` deploys it again")
     flows = {flow.id: flow.name for flow in client.read_flows()}
-    for deployment in there.values():
+    # Another flow may have a deployment of the same name.
+    there = {f"{flows.get(its.flow_id, '?')}/{its.name}": its for its in client.read_deployments(limit=200)}
+    for name in _in_the_file():
+        if name not in there:
+            yield Outlook(name, never="it is not on the server any more. `make up` deploys it again")
+    for name, deployment in there.items():
         yield Outlook(
-            name=f"{flows.get(deployment.flow_id, '?')}/{deployment.name}",
+            name=name,
             last=_last_good_end(client, deployment),
             next=_next_start(client, deployment),
             scheduled=bool(deployment.schedules),
@@ -76,10 +77,10 @@ def outlook(client: SyncPrefectClient) -> Iterator[Outlook]:
         )
 
 
-def _in_the_file() -> Iterator[tuple[str, str]]:
-    """Name and flow of the deployments in prefect.yaml."""
+def _in_the_file() -> Iterator[str]:
+    """The deployments in prefect.yaml, each with its flow's name."""
     for wanted in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]:
-        yield str(wanted["name"]), str(wanted["entrypoint"]).rpartition(":")[2]
+        yield f"{wanted['entrypoint'].rpartition(':')[2]}/{wanted['name']}"
 
 
 def _why_never(client: SyncPrefectClient, deployment: DeploymentResponse) -> str:
@@ -91,15 +92,19 @@ def _why_never(client: SyncPrefectClient, deployment: DeploymentResponse) -> str
     if deployment.work_pool_name is None:
         return "it has no work pool. `make up` deploys it again"
     pool = client.read_work_pool(deployment.work_pool_name)
-    if pool.is_paused or pool.concurrency_limit == 0:
-        how = "is paused" if pool.is_paused else "has a concurrency limit of 0"
-        return f"work pool {pool.name} {how}. Switch it on, on the pool's page"
-    if deployment.work_queue_id is not None:
-        queue = client.read_work_queue(deployment.work_queue_id)
-        if queue.is_paused or queue.concurrency_limit == 0:
-            how = "is paused" if queue.is_paused else "has a concurrency limit of 0"
-            return f"work queue {queue.name} of pool {pool.name} {how}. Switch it on, on the pool's page"
+    if closed := _closed(pool):
+        return f"work pool {pool.name} {closed}. Switch it on, on the pool's page"
+    queue = client.read_work_queue(deployment.work_queue_id) if deployment.work_queue_id else None
+    if queue and (closed := _closed(queue)):
+        return f"work queue {queue.name} of pool {pool.name} {closed}. Switch it on, on the pool's page"
     return ""
+
+
+def _closed(its: WorkPool | WorkQueue) -> str:
+    """How a pool or queue lets no run through; empty if it does."""
+    if its.is_paused:
+        return "is paused"
+    return "has a concurrency limit of 0" if its.concurrency_limit == 0 else ""
 
 
 def _last_good_end(client: SyncPrefectClient, deployment: DeploymentResponse) -> datetime | None:
