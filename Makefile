@@ -12,7 +12,7 @@ endif
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports bench-emulator bench-waiting bench-training up down status clean
+.PHONY: help setup demo test test-pages lint notebook chaos test-postgres check-containers bench-dataset bench-imports bench-emulator bench-waiting bench-training mutants up down status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,10 +50,11 @@ test-pages: setup ## the form and every page of a run in headless Chromium, whic
 	$(BIN)/pip install --quiet --constraint constraints.txt --requirement tests/pages/requirements.txt
 	$(BIN)/python -m pytest tests/pages/in_a_browser.py
 
-lint: setup ## check style and types
+lint: setup ## check style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 notebook: setup ## run a notebook that was saved as Markdown against an emulator: make notebook DOC=path
 	$(BIN)/python -m tests.documents $(DOC)
@@ -76,6 +77,9 @@ bench-training: setup ## tokens a second of the fine-tune step, against transfor
 chaos: setup ## every Azure call of a run times every fault, every stage times every death; writes docs/reliability*.md (long)
 	$(BIN)/python -m tests.chaos --slice full
 	$(BIN)/python -m tests.deaths
+
+mutants: setup ## small wrong changes to the product, and which of them the tests notice (half an hour)
+	$(BIN)/python -m tests.mutants
 
 up: setup ## emulator, Prefect server with its UI, worker, blocks, deployments: a place to click
 	$(BIN)/python -m deployments.stack up

@@ -58,11 +58,11 @@ def script(data: Path, out: Path, splits: list[str], percent: int) -> None:
 
 def ours(data: Path, out: Path, splits: list[str], percent: int) -> None:
     """The flow's stage, without Prefect."""
-    from tasks.sampling.parameters import DatasetSampling
+    from tasks.sampling.parameters import DatasetParameters
     from tasks.sampling.sample import sample
 
     train, validation, test, score = [*splits, None, None, None][:4]
-    params = DatasetSampling(
+    params = DatasetParameters(
         source=str(data),
         percent=percent,
         train_split=str(train),

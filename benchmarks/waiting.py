@@ -62,7 +62,7 @@ def make_cluster(client: MLClient) -> None:
 def wait(workspace: AzureMLWorkspace, jobs: list[str]) -> dict[str, float]:
     """Waits as the flow does, for all `jobs` at once; returns when the end of each was noticed."""
     from tasks.credentials import resolve_credentials
-    from tasks.pipeline import PipelineChoice, SubmittedJob
+    from tasks.pipeline import PipelineParameters, SubmittedJob
     from tasks.waiting import wait_for_pipeline
 
     where = resolve_credentials.fn(workspace)
@@ -70,7 +70,7 @@ def wait(workspace: AzureMLWorkspace, jobs: list[str]) -> dict[str, float]:
     def one(job: str) -> float:
         facts: dict[str, Any] = {"display_name": job, "experiment": "", "studio_url": "", "tags": {}, "parameters": []}
         wait_for_pipeline.fn(
-            workspace, where, SubmittedJob(name=job, attempt=1, adopted=True, **facts), PipelineChoice()
+            workspace, where, SubmittedJob(name=job, attempt=1, adopted=True, **facts), PipelineParameters()
         )
         return time.time()
 

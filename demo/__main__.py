@@ -17,11 +17,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from deployments.stack.bringing_up import start_server
+from deployments.stack.layout import Stack
+from deployments.stack.processes import Processes
 from emulator import daemon
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / ".cache" / "demo"
 STATE = SCRATCH / "azure"
+SERVER = SCRATCH / "server"
 DATA = SCRATCH / "chitchat"
 LOCK = SCRATCH / "running.lock"
 PARAMETERS = Path(__file__).with_name("parameters.yaml")
@@ -49,12 +53,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _demo(parameters: Path) -> int:
     started = time.monotonic()
+    processes = Processes(SERVER)
     try:
         _prepare_data()
         _start_emulator()
+        _start_prefect(processes)
         _set_environment()
         return _run(parameters, started)
     finally:
+        processes.stop("server")
         daemon.stop(STATE)
 
 
@@ -69,25 +76,38 @@ def _prepare_data() -> None:
 def _start_emulator() -> None:
     daemon.stop(STATE)
     shutil.rmtree(STATE, ignore_errors=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     running = daemon.start(STATE, port)
     _say("Azure ML", f"on this machine, process {running.pid}, reached through 127.0.0.1:{port}")
 
 
+def _start_prefect(processes: Processes) -> None:
+    """A server of the demo's own, and nothing but its address and folder in the environment: what a shell, a profile or a `.env`
+    say of other servers and databases is for other work."""
+    SERVER.mkdir(parents=True, exist_ok=True)
+    processes.stop("server")
+    stack = Stack(SERVER, _free_port(), STATE, emulator_port=0)
+    _say("Prefect", start_server(stack, processes))
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in stack.environment().items() if name.startswith("PREFECT_")})
+    os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _set_environment() -> None:
-    """What `eval "$(python -m emulator env)"` does in a shell, and a Prefect of the demo's own."""
+    """What `eval "$(python -m emulator env)"` does in a shell."""
     from emulator.environment import environment
     from emulator.installation import Installation
 
     running = daemon.find(STATE)
     assert running is not None
     os.environ.update(environment(Installation.open(STATE), running.port))
-    os.environ.pop("PREFECT_API_URL", None)
-    os.environ["PREFECT_HOME"] = str(SCRATCH / "prefect")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     # Which models the SDK still calls experimental is no news to who watches a demo.
     for noisy in ("azure", "azure.ai.ml", "azure.identity", "mlflow", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -95,20 +115,24 @@ def _set_environment() -> None:
 
 def _run(file: Path, started: float) -> int:
     import yaml
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
 
     from blocks import AzureMLWorkspace
     from demo.summary import show
     from emulator.environment import workspace_config
     from emulator.installation import Installation
     from flows.finetune import finetune
-    from flows.terminal import bars
+    from flows.terminal import progress_bars
 
-    _say("Prefect", "starting a server for this run")
     here = workspace_config(Installation.open(STATE))
     AzureMLWorkspace(**here).save(BLOCK, overwrite=True)
     parameters = yaml.safe_load(file.read_text("utf-8"))
-    with bars():
+    with progress_bars():
         state: Any = finetune(**parameters, return_state=True)
+    # Sent by threads, which would go on when the server is gone.
+    EventsWorker.drain_all()
+    APILogWorker.drain_all()
     if not state.is_completed():
         print(f"\nThe run ended as {state.name}: {state.message}", file=sys.stderr)
         return 1

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emulator import daemon
+from emulator import daemon, disk
 from emulator.seal import SealBroken
 
 DEFAULT_STATE = Path(".azureml-emulator")
@@ -25,6 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options)
     except (daemon.DaemonError, SealBroken) as problem:
         print(problem, file=sys.stderr)
+        return 1
+    except Exception as problem:
+        if disk.trouble(problem, options.state) is None:
+            raise
+        print(daemon.unusable(options.state, problem), file=sys.stderr)
         return 1
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from emulator import disk
 from emulator.arm import app as arm
 from emulator.arm import asset_routes, computes, datastores, endpoint_routes, jobs, pending_uploads
 from emulator.arm.assets import Assets
@@ -33,6 +36,8 @@ from emulator.scoring.fleet import Fleet
 from emulator.scoring.front_door import FrontDoor
 from emulator.server import Server
 from emulator.store import Store
+
+log = logging.getLogger("emulator.assembly")
 
 
 class Azure:
@@ -115,6 +120,11 @@ class Azure:
     async def stop(self) -> None:
         """Ends everything that was started."""
         await self.operations.close()
-        await self.deployments.stop()
-        await self.engine.stop()
+        for stop in (self.deployments.stop, self.engine.stop):
+            try:
+                await stop()
+            except Exception as error:
+                if not disk.passes(error):
+                    raise
+                log.warning("what was stopped could not be noted: %s", error)
         self.store.close()

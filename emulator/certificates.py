@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator import disk
 from emulator.hosts import certificate_names
 from emulator.installation import Installation
 
@@ -34,10 +34,9 @@ class Certificates:
 
         self.server.parent.mkdir(parents=True, exist_ok=True)
         authority = trustme.CA(organization_name="Azure ML emulator, this machine only")
-        authority.cert_pem.write_to_path(str(self.authority))
+        disk.replace(self.authority, authority.cert_pem.bytes())
         leaf = authority.issue_cert(*names, organization_name="Azure ML emulator")
-        with os.fdopen(os.open(self.server, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(leaf.private_key_and_cert_chain_pem.bytes())
+        disk.replace(self.server, leaf.private_key_and_cert_chain_pem.bytes())
 
     def _write_bundle(self) -> None:
         # REQUESTS_CA_BUNDLE replaces the client's own list, so the bundle also holds what this user trusted before.
@@ -47,10 +46,7 @@ class Certificates:
         known = (
             Path(before) if before and Path(before).is_file() and Path(before) != self.bundle else Path(certifi.where())
         )
-        self.bundle.write_bytes(self.authority.read_bytes() + b"\n" + known.read_bytes())
-
-    def server_context(self) -> ssl.SSLContext:
-        """The TLS context of the server."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.server)
-        return context
+        content = self.authority.read_bytes() + b"\n" + known.read_bytes()
+        # Clients are reading it, and on a full disk it could not be written again.
+        if not self.bundle.exists() or self.bundle.read_bytes() != content:
+            disk.replace(self.bundle, content)

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator import births, disk
+
 if TYPE_CHECKING:
     import psutil
     import uvicorn
@@ -36,23 +38,24 @@ class Running:
     """A running emulator: its process and its two loopback ports (the CONNECT proxy's and the TLS server's)."""
 
     pid: int
-    created: float
+    created: births.Birth
     port: int
     tls_port: int
 
 
 def find(state: Path) -> Running | None:
-    """The emulator that runs over `state`, or None."""
-    import psutil
+    """The emulator that runs over `state`, or None.
 
+    Raises:
+        DaemonError: the folder is another user's, who alone can tell.
+    """
     try:
         running = Running(**json.loads((state / PROCESS_FILE).read_text()))
-        process = psutil.Process(running.pid)
-        # The time of creation tells it from another process that got the same id later.
-        alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - running.created) < 1.0
-    except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
+    except PermissionError as error:
+        raise DaemonError(unusable(state, error)) from error
+    except (OSError, ValueError, TypeError):
         return None
-    return running if alive else None
+    return running if births.lives(running.pid, running.created) else None
 
 
 def start(state: Path, port: int, *, faithful: bool = False, faults: Path | None = None) -> Running:
@@ -207,12 +210,8 @@ def _server(config: uvicorn.Config, at_shutdown: Callable[[], None]) -> uvicorn.
 
 
 def _write_process_file(state: Path, port: int, tls_port: int) -> None:
-    import psutil
-
-    running = Running(os.getpid(), psutil.Process().create_time(), port, tls_port)
-    partial = state / (PROCESS_FILE + ".partial")
-    partial.write_text(json.dumps(asdict(running)))
-    partial.replace(state / PROCESS_FILE)
+    running = Running(os.getpid(), births.began(os.getpid()), port, tls_port)
+    disk.replace(state / PROCESS_FILE, json.dumps(asdict(running)).encode())
 
 
 def _require_free(port: int) -> None:
@@ -231,18 +230,24 @@ def keep_private(state: Path) -> None:
     blobs are people's conversations, and logs what jobs print.
 
     Raises:
-        DaemonError: the folder cannot be made, or is another user's.
+        DaemonError: the folder cannot be made, is another user's, or has no room.
     """
     os.umask(0o077)
     try:
         state.mkdir(parents=True, exist_ok=True)
         if state.stat().st_mode & 0o077:
             state.chmod(0o700)
+        disk.probe(state)
     except OSError as error:
-        raise DaemonError(
-            f"The state folder {state} cannot be used: {error.strerror or error}. Name another with --state, on a disk where "
-            "this user may write."
-        ) from error
+        raise DaemonError(unusable(state, error)) from error
+
+
+def unusable(state: Path, error: BaseException) -> str:
+    """Why the folder cannot be used, and what to do."""
+    if trouble := disk.trouble(error, state):
+        return f"The state folder {state} cannot be used: {trouble.what}. {trouble.do}, or name another with --state."
+    why = (error.strerror if isinstance(error, OSError) else None) or error
+    return f"The state folder {state} cannot be used: {why}. Name another with --state, on a disk where this user may write."
 
 
 def _environment() -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import uuid
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from emulator import disk
 from emulator.seal import Seal
 
 FILE = "installation.json"
@@ -92,10 +92,8 @@ class Installation:
     def _save(self, path: Path) -> None:
         fields = {k: v for k, v in asdict(self).items() if k != "state"}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({"sealed": Seal.of(self.state).seal(json.dumps(fields), FILE).hex()}, file)
-        partial.replace(path)
+        sealed = Seal.of(self.state).seal(json.dumps(fields), FILE).hex()
+        disk.replace(path, json.dumps({"sealed": sealed}).encode())
 
     @cached_property
     def subscription_path(self) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from emulator import errors
+from emulator import disk, errors
 from emulator.faults import rules
 from emulator.faults.book import under
 from emulator.installation import Installation
@@ -24,6 +24,7 @@ from emulator.store import Document, Store
 log = logging.getLogger("emulator.operations")
 
 TYPE = "operation"
+CODE = "InternalServerError"
 NO_END = "0001-01-01T00:00:00+00:00"  # what Azure sends as the end of what has not ended
 POLL_HINT = {"retry-after-ms": "100"}
 FAITHFUL_SECONDS = 5.0
@@ -71,7 +72,7 @@ class Operations:
         )
         if fault := under(rules.OperationFailed):
             work = _failing(fault, spoil)
-        task = asyncio.create_task(self._run(id, work))
+        task = asyncio.create_task(self._run(id, work, spoil))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return self._headers(kind, id)
@@ -99,24 +100,38 @@ class Operations:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, id: str, work: Work) -> None:
+    async def _run(self, id: str, work: Work, spoil: Spoil | None) -> None:
+        status, error = await self._outcome(id, work, spoil)
+
+        async def finish() -> None:
+            self._finish(id, status, error)
+
+        # A client would poll for ever what nobody has noted the end of.
+        await disk.outlasted(finish, f"the end of operation {id}")
+
+    async def _outcome(self, id: str, work: Work, spoil: Spoil | None) -> tuple[str, Document | None]:
         try:
             if self._faithful:
                 await asyncio.sleep(FAITHFUL_SECONDS)
             await work()
-            self._finish(id, "Succeeded")
+            return "Succeeded", None
         except OperationFailed as failure:
-            self._finish(id, "Failed", failure.error)
+            return "Failed", failure.error
         except asyncio.CancelledError:
             self._finish(
                 id, "Canceled", {"code": "OperationCanceled", "message": "OperationCanceled: the service is stopping."}
             )
             raise
-        except Exception:
-            log.exception("operation %s ended by an error of the emulator", id)
-            self._finish(
-                id, "Failed", {"code": "InternalServerError", "message": "InternalServerError: see the emulator's log."}
-            )
+        except Exception as problem:
+            trouble = disk.trouble(problem, self._installation.state)
+            if trouble is None:
+                log.exception("operation %s ended by an error of the emulator", id)
+                return "Failed", {"code": CODE, "message": f"{CODE}: see the emulator's log."}
+            sentence = trouble.sentence(self._installation.state)
+            log.error("operation %s: %s", id, sentence)
+            if spoil is not None:
+                await disk.outlasted(_awaited(spoil), f"the resource of operation {id}")
+            return "Failed", errors.operation_error(sentence, CODE)
 
     def _finish(self, id: str, status: str, error: Document | None = None) -> None:
         operation = self._store.get(TYPE, id) or {"id": id}
@@ -147,6 +162,13 @@ def status_body(operation: Document) -> dict[str, Any]:
         return {"status": operation["status"], "percentComplete": 100.0, **failed}
     times = {key: operation[key] for key in ("id", "startTime", "endTime")}
     return {**times, "name": operation["id"], "status": operation["status"], "percentComplete": 0.0, **failed}
+
+
+def _awaited(spoil: Spoil) -> Work:
+    async def work() -> None:
+        spoil()
+
+    return work
 
 
 def _failing(fault: rules.OperationFailed, spoil: Spoil | None) -> Work:

@@ -11,6 +11,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from emulator import disk
+
 FILE = "secret.key"
 NONCE_BYTES = 12  # what GCM is made for
 
@@ -31,10 +33,7 @@ class Seal:
         path = state / FILE
         if not path.exists():
             state.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(AESGCM.generate_key(256))
-            partial.replace(path)
+            disk.replace(path, AESGCM.generate_key(256))
         return cls(path.read_bytes())
 
     def seal(self, text: str, place: str) -> bytes:

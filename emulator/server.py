@@ -10,7 +10,7 @@ from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
-from emulator import control, errors
+from emulator import control, disk, errors
 from emulator.faults.book import Faults
 from emulator.faults.middleware import FaultyApp, Reset
 from emulator.hosts import Service, service_of
@@ -53,9 +53,16 @@ class Server:
         host = _host(scope)
         answered: list[int] = []
 
+        def record(status: int | None) -> None:
+            if host not in control.HOSTS:
+                comp = comp_of(scope)
+                path = _path(scope) + (f"?comp={comp}" if comp else "")
+                self._calls.append({"method": scope["method"], "host": host, "path": path, "status": status})
+
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answered.append(message["status"])
+                record(message["status"])  # before the client can ask for it
                 message["headers"] = [*message["headers"], *_identification(scope)]
             await send(message)
 
@@ -63,17 +70,21 @@ class Server:
             await self._answer(host, scope, receive, sending)
         except errors.AzureError as error:
             await reply_error(error)(scope, receive, sending)
-        except Exception:
-            access.exception("error while answering %s %s%s", scope["method"], host, _path(scope))
-            if not answered:
+        except Exception as problem:
+            trouble = disk.trouble(problem, self._installation.state)
+            if trouble is None:
+                access.exception("error while answering %s %s%s", scope["method"], host, _path(scope))
                 failure = errors.gateway(500, "InternalServerError", "The emulator failed; its log holds the trace.")
+            else:
+                sentence = trouble.sentence(self._installation.state)
+                access.error("%s %s%s: %s", scope["method"], host, _path(scope), sentence)
+                of_storage = service_of(host, self._installation) is Service.BLOB
+                failure = errors.unavailable(sentence, of_storage=of_storage)
+            if not answered:
                 await reply_error(failure)(scope, receive, sending)
         finally:
-            if host not in control.HOSTS:
-                status = answered[0] if answered else None
-                comp = comp_of(scope)
-                path = _path(scope) + (f"?comp={comp}" if comp else "")
-                self._calls.append({"method": scope["method"], "host": host, "path": path, "status": status})
+            if not answered:
+                record(None)
             took = (time.perf_counter() - started) * 1000
             access.info(
                 "%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took

@@ -10,80 +10,57 @@ rescheduled.
 
 from __future__ import annotations
 
+import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
-from prefect.flows import Flow
-from prefect.logging.loggers import flow_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from prefect.settings import PREFECT_HOME
-from prefect.states import Cancelled, Completed, Failed, State
-from pydantic import ValidationError
+from prefect.states import Cancelled, Completed, Failed
 
-from blocks import AzureMLWorkspace
 from blocks.names import JobKey
-from flows.outcome import FlowResult, spent, staying
-from flows.stage_clock import StageClock
-from tasks.compute import ComputeChoice, validate_compute
-from tasks.cost import CostChoice, CostEstimate, Prices, read_prices
+from flows import stages
+from flows.hooks import name_unknown_parameters, release_what_it_made
+from flows.outcome import FlowResult, Verdict, publish_bad_end, spent, staying
+from flows.pipes import outlive_the_reader
+from flows.run import RunRecord
+from flows.server_identity import server_id
+from flows.stage_runner import StageRunner
+from flows.turns import NotItsTurn, take_turn
+from flows.workspaces import load_workspace
+from tasks.azure_ml.errors import InvalidConfiguration, redact, says_all
+from tasks.compute import ComputeParameters, validate_compute
+from tasks.cost import CostParameters, read_prices
 from tasks.credentials import resolve_credentials
-from tasks.dataset import DatasetSampling, sample_dataset
-from tasks.endpoint import DeploymentChoice, check_endpoint_name, create_deployment, create_endpoint
-from tasks.errors import Refused, redact
+from tasks.dataset import sample_dataset
+from tasks.endpoint import DeploymentParameters, check_endpoint_name, create_deployment, create_endpoint
 from tasks.jobs import JobFailed, JobPreempted
-from tasks.metrics import MetricGate, review_metrics
-from tasks.models import ModelChoice, find_foundation_model
-from tasks.naming import RunNames, dataset_label, model_name
+from tasks.metrics import GateParameters, review_metrics
+from tasks.models import ModelParameters, find_foundation_model
+from tasks.naming import RunNames, dataset_label, model_name, night_label
 from tasks.parameters import TrainingParameters
-from tasks.pipeline import PipelineChoice, submit_pipeline
-from tasks.registration import Registration, register_model
-from tasks.scoring import SmokeScoring, smoke_score
+from tasks.pipeline import PipelineParameters, SubmittedJob, submit_pipeline
+from tasks.registration import RegistrationParameters, register_model
+from tasks.release import Released, release, release_what_one_can
+from tasks.runs import RunId, RunState, lives, names_of, read_run, state_of
+from tasks.sampling.parameters import DatasetParameters
+from tasks.scoring import ScoringParameters, smoke_score
 from tasks.stage import run_logger
-from tasks.teardown import StillThere, TeardownPolicy, release
+from tasks.teardown import TeardownParameters
 from tasks.teardown import teardown as tear_down
 from tasks.waiting import FinishedJob, RunCancelled, wait_for_pipeline
-from tasks.watch import MachineTime
-
-STAGES, STAGES_OF_SERVING = 13, 4
-"""How many a run that goes all the way has, and how many of them are only for the endpoint."""
-
-
-def release_what_it_made(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook after a cancellation or a crash. A worker calls it in a process of its own, by these very argument names, so
-    it knows the run by nothing but its id and parameters."""
-    logger = flow_run_logger(flow_run, flow)
-    block = load_workspace(flow_run.parameters.get("workspace", "azureml"))
-    deployment = DeploymentChoice.model_validate(flow_run.parameters.get("deployment") or {})
-    released = release(block, flow_run.id, flow_run.parameters.get("job_key"), chosen=deployment.endpoint, log=logger)
-    logger.info("Run ended as %s. Released: %s.", state.name, released)
-    # A process that was told to end does not wait for its log to be sent.
-    for handler in logger.logger.handlers:
-        handler.flush()
-
-
-def name_unknown_parameters(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook after a crash. Prefect's API takes parameters that the flow does not have, and the run then ends before it begins,
-    with nothing but an exit status: this says why, as the run's final state."""
-    unknown = sorted(flow_run.parameters.keys() - flow.parameters.properties.keys())
-    if unknown:
-        sentence = f"The flow has no parameter {', '.join(unknown)}. Nothing was begun. Take it out and run again."
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run.id, Failed(message=sentence), force=True)
 
 
 def name_of_run() -> str:
-    """Model, data and night, for the list of runs. The night is the date in UTC for which the run was scheduled."""
+    """Model, data and the time in UTC for which the run was scheduled, for the list of runs."""
     given = this_run.parameters
-    return (
-        f"{given['model'].name} on {dataset_label(given['dataset'].source)}, {this_run.scheduled_start_time:%Y-%m-%d}"
-    )
+    return f"{given['model'].name} on {dataset_label(given['dataset'].source)}, {night_label(this_run.scheduled_start_time)}"
 
 
 @flow(
@@ -94,17 +71,18 @@ def name_of_run() -> str:
 )
 def finetune(
     workspace: str = "azureml",
-    model: ModelChoice = ModelChoice(),
-    compute: ComputeChoice = ComputeChoice(),
-    dataset: DatasetSampling = DatasetSampling(),
+    model: ModelParameters = ModelParameters(),
+    compute: ComputeParameters = ComputeParameters(),
+    dataset: DatasetParameters = DatasetParameters(),
     training: TrainingParameters = TrainingParameters(),
-    pipeline: PipelineChoice = PipelineChoice(),
-    gate: MetricGate = MetricGate(),
-    registration: Registration = Registration(),
-    deployment: DeploymentChoice = DeploymentChoice(),
-    scoring: SmokeScoring = SmokeScoring(),
-    teardown: TeardownPolicy = TeardownPolicy(),
-    cost: CostChoice = CostChoice(),
+    pipeline: PipelineParameters = PipelineParameters(),
+    gate: GateParameters = GateParameters(),
+    registration: RegistrationParameters = RegistrationParameters(),
+    deployment: DeploymentParameters = DeploymentParameters(),
+    scoring: ScoringParameters = ScoringParameters(),
+    teardown: TeardownParameters = TeardownParameters(),
+    cost: CostParameters = CostParameters(),
+    resume_run: RunId | None = None,
     job_key: JobKey | None = None,
 ) -> FlowResult:
     """Fine-tunes a chat model, reviews, registers, deploys, scores and tears down.
@@ -122,25 +100,38 @@ def finetune(
         scoring: What it is asked.
         teardown: What becomes of the endpoint after success.
         cost: What the machines cost.
-        job_key: Takes over the job of the run with this id, or shares one job among all runs with this key. A job that completed
-            is never trained again, so a schedule must not set it. Default: the run has its own. 1 to 248 letters, digits, dashes
-            and underscores, a letter or a digit first; for example june-trial.
+        resume_run: Id of a run that is over, whose job this one takes over. A job that completed is never trained again, so a
+            schedule must not set it. Default: the run has a job of its own.
+        job_key: What older versions had in place of resume_run: a run's id, the name of its job, or a word of 1 to 248 letters,
+            digits, dashes and underscores that runs one after the other share a job by; for example june-trial.
     """
-    block = load_workspace(workspace)
-    names = RunNames(UUID(str(this_run.id)), job_key, this_run.scheduled_start_time)
-    clock = StageClock(STAGES if deployment.enabled else STAGES - STAGES_OF_SERVING)
-    machines = MachineTime()
-    made: dict[str, Any] = {"seconds": clock.seconds}
-    prices: Prices | None = None
+    outlive_the_reader()
+    run_id = UUID(str(this_run.id))
     try:
-        prices = read_prices(cost)
-        where = clock.run(resolve_credentials, block)
-        foundation_found = clock.start(find_foundation_model, block, model)
-        sampled = clock.start(sample_dataset, dataset, samples_folder(), block)
+        take_turn(run_id)
+    except NotItsTurn as other:
+        run_logger().warning(str(other))
+        return cast(FlowResult, _cancelled(str(other), name=other.name))
+    try:
+        names = _own_names(run_id, workspace, resume_run, job_key)
+        block = load_workspace(workspace)
+    except InvalidConfiguration as error:
+        publish_bad_end(
+            "Failed before the first stage", str(error), RunRecord(), cost=None, released="nothing was begun", stays=""
+        )
+        raise
+    runner = StageRunner(stages.count(serves=deployment.enabled))
+    record = RunRecord(seconds=runner.seconds)
+    try:
+        record.prices = read_prices(cost)
+        where = runner.run(resolve_credentials, block)
+        record.tracking_uri = where.tracking_uri
+        foundation_found = runner.submit(find_foundation_model, block, model)
+        sampled = runner.submit(sample_dataset, dataset, samples_folder(), block)
         if deployment.enabled:
-            clock.run(check_endpoint_name, block, names, deployment)
-        foundation = foundation_found.result()
-        cluster = clock.run(
+            runner.run(check_endpoint_name, block, names, deployment)
+        record.base_model = foundation = foundation_found.result()
+        record.compute = cluster = runner.run(
             validate_compute,
             block,
             foundation,
@@ -151,109 +142,69 @@ def finetune(
             names=names,
             endpoint=deployment.endpoint_name(names),
         )
-        data = sampled.result()
-        made |= {"base_model": foundation, "compute": cluster, "dataset": data, "tracking_uri": where.tracking_uri}
+        record.dataset = data = sampled.result()
         tuned_name = registration.name or model_name(foundation.name, data.source)
+        serving = (block, names, deployment, teardown, tuned_name)
 
-        while True:
-            job = clock.run(
+        def submit() -> SubmittedJob:
+            job = runner.run(
                 submit_pipeline, block, names, foundation, cluster, data, training, pipeline, dataset.tokenizer
             )
-            # It costs nothing without a deployment, and is there when the model is.
-            endpoint_made = (
-                clock.start(create_endpoint, block, names, deployment, teardown, tuned_name)
-                if deployment.enabled
-                else None
-            )
-            try:
-                # What is refused beside it need not be trained for; what may pass is asked for again in the end.
-                in_vain = partial(clock.refused, create_endpoint)
-                finished: FinishedJob = clock.run(
-                    wait_for_pipeline, block, where, job, pipeline, cluster.cluster, machines, in_vain
-                )
-                break
-            except JobPreempted as preempted:
-                if job.attempt >= pipeline.max_attempts:
-                    limit = (
-                        f"The run may submit no more than {pipeline.max_attempts} (pipeline.max_attempts). Start a new run, with "
-                        "more of them or with compute.priority dedicated on another cluster."
-                    )
-                    raise JobFailed(f"{preempted}\n{limit}") from preempted
-                run_logger().warning("%s\nSubmitting a successor.", preempted)
-                clock.failed = None
+            record.resumed = record.resumed or (job.adopted and names.shares)
+            if deployment.enabled:
+                # It costs nothing without a deployment, and is there when the model is.
+                runner.submit(create_endpoint, *serving)
+            return job
 
-        made["job"] = finished
-        made["review"] = review = clock.run(review_metrics, block, where, finished, gate, tuned_name)
+        def wait(job: SubmittedJob) -> FinishedJob:
+            # What is refused beside it need not be trained for; what may pass is asked for again in the end.
+            in_vain = partial(runner.refused, create_endpoint)
+            return runner.run(wait_for_pipeline, block, where, job, pipeline, cluster.cluster, record.machines, in_vain)
+
+        record.job = finished = _train(runner, submit, wait, pipeline.max_attempts)
+        record.review = review = runner.run(review_metrics, block, where, finished, gate, tuned_name)
         if not review.accepted:
-            clock.settle()
-            released = release(block, names.run_id, job_key, chosen=deployment.endpoint)
-            result = FlowResult(verdict="rejected", released=released, machine_seconds=machines.seconds, **made)
-            return _end(result, "Rejected", clock, prices)
+            runner.wait_all()
+            released = release(block, names, chosen=deployment.endpoint)
+            return cast(FlowResult, _end(record, "rejected", released, runner))
 
         description = registration.description or f"{foundation.name} fine-tuned on {data.source} for chat completion"
-        registered = clock.run(register_model, block, names, finished, review, tuned_name, description)
-        made["model"] = registered
-        if endpoint_made is not None:
-            endpoint_made.wait()
-            made["endpoint"] = (
-                clock.run(create_endpoint, block, names, deployment, teardown, tuned_name)
-                if create_endpoint.name in clock.errors
-                else endpoint_made.result()
+        record.model = registered = runner.run(register_model, block, names, finished, review, tuned_name, description)
+        if deployment.enabled:
+            record.endpoint = runner.result(create_endpoint, *serving)
+            deployed = runner.run(
+                create_deployment, block, names, record.endpoint, registered, deployment, cluster.cluster
             )
-            deployed = clock.run(
-                create_deployment, block, names, made["endpoint"], registered, deployment, cluster.cluster
-            )
-            made["smoke"] = clock.run(smoke_score, block, deployed, data, scoring)
-        released = clock.run(tear_down, block, names, teardown, _endpoint_of(made))
-        result = FlowResult(verdict="accepted", released=released, machine_seconds=machines.seconds, **made)
-        return _end(result, "Completed", clock, prices)
-    except RunCancelled as cancelled:
-        clock.settle()
-        told, endpoints = _release_after_error(block, names, made, deployment)
-        return _cancelled(cancelled, f"{_staying(made, prices, endpoints)}Released: {told}.")
+            record.smoke = runner.run(smoke_score, block, deployed, data, scoring)
+        released = runner.run(tear_down, block, names, teardown, record.endpoint_name)
+        return cast(FlowResult, _end(record, "accepted", released, runner))
     except Exception as error:
-        clock.settle()
-        told, endpoints = _release_after_error(block, names, made, deployment)
-        stage = clock.stage_of(error)
-        return _fail(
-            error, stage, spent(made, machines.seconds, prices), f"{_staying(made, prices, endpoints)}Released: {told}."
-        )
+        runner.wait_all()
+        left = release_what_one_can(block, names, made=record.endpoint_name, chosen=deployment.endpoint)
+        return cast(FlowResult, _bad_end(error, runner, record, *left))
 
 
-def load_workspace(name: str) -> AzureMLWorkspace:
-    """The block called `name`.
+def _own_names(run_id: UUID, workspace: str, resume_run: UUID | None, job_key: str | None) -> RunNames:
+    """The run's names.
 
     Raises:
-        Refused: there is none, what it holds is not what Azure takes, or it does not say as whom to sign in.
+        InvalidConfiguration: the run whose job it is to take over is not over, or two are named.
     """
-    try:
-        block: AzureMLWorkspace = AzureMLWorkspace.load(name)  # type: ignore[assignment]
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, ValidationError):
-            raise
-        raise Refused(_what_a_block_lacks(name, error.__cause__)) from error
-    except ValueError as error:
-        raise Refused(
-            f"There is no AzureMLWorkspace block '{name}'. Create it in the UI, or set workspace to one of "
-            f"`prefect block ls`. ({error})"
-        ) from error
-    # With a block that others refer to, Prefect deletes the reference: the field is missing then, as if none had been chosen.
-    if "credentials" not in block.model_fields_set:
-        raise Refused(
-            f"The AzureMLWorkspace block '{name}' does not say as whom to sign in: its credentials block was deleted (one that is "
-            "made anew is another one), or none was ever chosen. Choose one in the UI and save; for the identity of the machine "
-            "itself, an AzureCredentials block with auth 'default'."
+    if resume_run and job_key:
+        raise InvalidConfiguration(
+            "resume_run and job_key both name a job to go on with. Leave job_key empty. Nothing was begun."
         )
-    return block
-
-
-def _what_a_block_lacks(name: str, invalid: ValidationError) -> str:
-    """What the person is to fill in who keeps the AzureMLWorkspace block `name`."""
-    lacks = [str(each["loc"][0]) for each in invalid.errors() if each["type"] == "missing"]
-    if lacks:
-        return f"The AzureMLWorkspace block '{name}' has no {', '.join(lacks)}. Fill it in in the UI and save the block again."
-    why = "; ".join(each["msg"].removeprefix("Value error, ") for each in invalid.errors())
-    return f"The AzureMLWorkspace block '{name}' is filled in wrongly: {why} Correct it in the UI."
+    if job_key:
+        run_logger().warning("The parameter job_key will go: give the other run's id as resume_run instead.")
+    given = {"resume_run": resume_run, "job_key": job_key}
+    names = names_of(run_id, given, night=this_run.scheduled_start_time, server=server_id(), block=workspace)
+    asked = resume_run or names.resume_run
+    resumed = read_run(asked) if asked else None
+    if resumed and state_of(resumed) is RunState.ALIVE:
+        raise InvalidConfiguration(
+            lives(resumed, "The job that resume_run asks for" if resume_run else "The job that job_key asks for")
+        )
+    return names
 
 
 def samples_folder() -> Path:
@@ -261,52 +212,72 @@ def samples_folder() -> Path:
     return Path(PREFECT_HOME.value()) / "finetune-samples"
 
 
-def _end(result: FlowResult, name: str, clock: StageClock, prices: Prices) -> Any:
+def _train(
+    runner: StageRunner, submit: Callable[[], SubmittedJob], wait: Callable[[SubmittedJob], FinishedJob], most: int
+) -> FinishedJob:
+    """Submits and waits, and after a pre-emption again: a successor goes on from the checkpoint. `most`: how many jobs.
+
+    Raises:
+        JobFailed: the job ended without a model, or the last one lost its nodes.
+    """
+    while True:
+        job = submit()
+        try:
+            return wait(job)
+        except JobPreempted as preempted:
+            if job.attempt >= most:
+                limit = (
+                    f"The run may submit no more than {most} (pipeline.max_attempts). Start a new run, with more of them or with "
+                    "compute.priority dedicated on another cluster."
+                )
+                raise JobFailed(f"{preempted}\n{limit}") from preempted
+            run_logger().warning("%s\nSubmitting a successor.", preempted)
+            runner.failed = None
+
+
+def _end(record: RunRecord, verdict: Verdict, released: Released, runner: StageRunner) -> State[FlowResult]:
     """The run's final state with its name and sentence; Prefect hands the caller the result in it."""
-    result.add_up(prices)
+    result = FlowResult.of(record, verdict, released)
     result.publish()
-    clock.finish(name)
-    stays = _staying({"compute": result.compute}, prices, result.serving)
-    told = f"{result.sentence().rstrip('.')}. {stays}".strip()
+    name = "Completed" if verdict == "accepted" else "Rejected"
+    runner.complete(name)
+    told = f"{result.sentence().rstrip('.')}. {_what_stays(result.stays)}".strip()
     return Completed(name=name, message=told, data=result)
 
 
-def _staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence[str]) -> str:
+def _what_stays(stays: str) -> str:
     """What a run leaves, a sentence and a blank; empty where it got to nothing."""
-    stays = staying(made, prices, endpoints)
     return f"What stays: {stays}. " if stays else ""
 
 
-def _fail(error: Exception, stage: str | None, cost: CostEstimate | None, left: str) -> Any:
-    """The run's end for the person on call: where it failed, why, what it cost and what has been cleaned up."""
-    run_logger().error("Stage %s failed.\n%s", stage, redact("".join(traceback.format_exception(error))))
+def _bad_end(
+    error: Exception, runner: StageRunner, record: RunRecord, released: str, endpoints: Sequence[str]
+) -> State[Any]:
+    """The run's end for the person on call, as its page and as its state: where it failed, why, what it cost, what has been cleaned
+    up and what stays."""
+    why, stage, cost = redact(str(error)), runner.stage_of(error), spent(record)
+    cancelled = isinstance(error, RunCancelled)
+    how = runner.stop("Cancelled" if cancelled else "Failed", stage)
+    stays = staying(record, endpoints)
+    publish_bad_end(how, why, record, cost=cost, released=released, stays=stays)
+    left = f"{_what_stays(stays)}Released: {released}."
+    if cancelled:
+        return _cancelled(f"{why} {left}")
+    run_logger().error("Stage %s failed: %s", stage, why)
+    trace = redact("".join(traceback.format_exception(error)))
+    run_logger().log(logging.DEBUG if says_all(error) else logging.ERROR, "%s", trace)
     used = f"Used: {cost.sentence()}. " if cost else ""
-    return Failed(message=f"Stage {stage or 'finetune'} failed: {error} {used}{left}", data=error)
+    return Failed(message=f"Stage {stage or 'finetune'} failed: {why} {used}{left}", data=error)
 
 
-def _cancelled(error: RunCancelled, left: str) -> Any:
-    """The end of a run that found itself cancelled. Prefect lets it end as nothing else."""
-    return Cancelled(message=f"{error} {left}")
-
-
-def _endpoint_of(made: Mapping[str, Any]) -> str | None:
-    """The name of the endpoint that the run has made, if it got so far."""
-    return made["endpoint"].name if "endpoint" in made else None
-
-
-def _release_after_error(
-    block: AzureMLWorkspace, names: RunNames, made: Mapping[str, Any], deployment: DeploymentChoice
-) -> tuple[str, list[str]]:
-    """What was released, or that it could not be, and the endpoints that are still there. Must not hide why the run failed:
-    what cannot be released now is left to the reaper."""
-    try:
-        return str(release(block, names.run_id, names.job_key, made=_endpoint_of(made), chosen=deployment.endpoint)), []
-    except Exception as error:
-        left = error.endpoints if isinstance(error, StillThere) else []
-        return f"not everything; the reaper will try again ({error})", left
+def _cancelled(sentence: str, name: str = "Cancelled") -> State[Any]:
+    """The end of a run that was not in turn, or found itself cancelled: Prefect lets that one end as nothing else."""
+    return Cancelled(name=name, message=sentence)
 
 
 if __name__ == "__main__":
-    from flows.console import main
+    import sys
 
-    raise SystemExit(main())
+    from flows.__main__ import main  # as scripts call it: `python -m flows.finetune`
+
+    raise SystemExit(main(["finetune", *sys.argv[1:]]))

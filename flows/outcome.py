@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
-from tasks.artifacts import duration, link, markdown_table, publish_markdown
+from flows.run import RunRecord
+from flows.stages import WHILE_IT_SERVES
+from tasks.artifacts import duration, link, markdown_table, publish_markdown, quoting
+from tasks.azure_ml.studio import base_model_page, endpoint_page, model_page
 from tasks.compute import ValidatedCompute
-from tasks.cost import CostEstimate, CostLine, Prices, estimate
+from tasks.cost import UNKNOWN_PRICE, CostEstimate, CostLine, Prices, an_hour, estimate
 from tasks.endpoint import Endpoint
 from tasks.metrics import MetricReview
 from tasks.models import FoundationModel
 from tasks.naming import dated
 from tasks.registration import RegisteredModel
+from tasks.release import Released
 from tasks.sampling.results import SampledDataset
 from tasks.scoring import SmokeResult
-from tasks.studio import base_model_page, endpoint_page, model_page
-from tasks.teardown import Released
 from tasks.waiting import FinishedJob
 
-SERVING_STAGES = ("create_deployment", "smoke_score", "teardown")
+Verdict = Literal["accepted", "rejected"]
 
 
 class FlowResult(BaseModel):
     """The whole run. Stages that did not take place are None."""
 
-    verdict: Literal["accepted", "rejected"]
+    verdict: Verdict
     base_model: FoundationModel
     compute: ValidatedCompute
     dataset: SampledDataset
@@ -42,8 +44,11 @@ class FlowResult(BaseModel):
     """MLflow's, of the workspace."""
     machine_seconds: float = 0.0
     """How long the nodes worked on the job's steps; what they were waited for is not in it."""
+    resumed: bool = False
+    """Whether another run began the job."""
     cost: CostEstimate | None = None
-    """None until it has been added up."""
+    stays: str = ""
+    """What is there when the run has ended, until when and at what price an hour."""
     seconds: dict[str, float]
     """By stage; stages overlap."""
 
@@ -57,6 +62,12 @@ class FlowResult(BaseModel):
         """Names of the endpoints that are still there."""
         return [self.endpoint.name] if self.endpoint is not None and self.serves else []
 
+    @property
+    def until(self) -> str:
+        """When an endpoint that is still there goes."""
+        expires = self.endpoint.expires if self.endpoint else ""
+        return f"the reaper's first pass after {expires} UTC" if expires else "somebody deletes it"
+
     def sentence(self) -> str:
         """The run in one line, as its final state shows it."""
         loss = _loss(self.review)
@@ -67,10 +78,36 @@ class FlowResult(BaseModel):
             parts.append(f"answers in {self.smoke.slowest_seconds:.1f} s")
         return f"{', '.join(parts)}: {self.model.name} version {dated(self.model.version)}"
 
+    @classmethod
+    def of(cls, record: RunRecord, verdict: Verdict, released: Released) -> FlowResult:
+        """The result of a run that came to a verdict, with what its machines cost and what stays."""
+        assert record.base_model and record.compute and record.dataset and record.job and record.review
+        result = cls(
+            verdict=verdict,
+            base_model=record.base_model,
+            compute=record.compute,
+            dataset=record.dataset,
+            job=record.job,
+            review=record.review,
+            model=record.model,
+            endpoint=record.endpoint,
+            smoke=record.smoke,
+            released=released,
+            tracking_uri=record.tracking_uri,
+            machine_seconds=record.machines.seconds,
+            resumed=record.resumed,
+            seconds=record.seconds,
+        )
+        if record.prices:
+            result.add_up(record.prices)
+        return result
+
     def add_up(self, prices: Prices) -> None:
-        """Estimates what the machines cost."""
+        """What the machines cost, and what stays."""
         used = _used(self.compute, self.machine_seconds, self.seconds, serves=self.endpoint is not None)
-        self.cost = estimate(prices, used, serves_on=self.serves)
+        self.cost = estimate(prices, used, serves_on=self.serves, resumed=self.resumed)
+        # The run's sentence names the model.
+        self.stays = staying(RunRecord(prices=prices, compute=self.compute), self.serving, self.until)
 
     def publish(self) -> None:
         """The summary and the cost in Prefect's UI."""
@@ -91,8 +128,9 @@ class FlowResult(BaseModel):
             "Compute": f"{its.nodes} of {its.size}, {its.tier.replace('_', ' ')}, {its.gpus} GPU, cluster {its.cluster}",
             "Validation loss": _loss(self.review) or "not measured",
             "Model": "none was registered",
-            "Endpoint": "none was made",
+            "Endpoint": "deleted before anything was deployed" if self.released.deleted_endpoints else "none was made",
             "Torn down": str(self.released),
+            "What stays": self.stays or "nothing",
             "Cost, estimated": self.cost.sentence() if self.cost else "unknown",
         }
         if self.model:
@@ -117,44 +155,79 @@ class FlowResult(BaseModel):
             _publish_cost(self.cost)
 
 
-def spent(made: Mapping[str, Any], machine_seconds: float, prices: Prices | None) -> CostEstimate | None:
-    """What a run that failed has used until then, also in Prefect's UI; None if that is nothing. `made`: those fields of
-    FlowResult that it got to."""
-    if prices is None or "compute" not in made:
+def publish_bad_end(
+    how: str, why: str, record: RunRecord, *, cost: CostEstimate | None, released: str, stays: str
+) -> None:
+    """The summary of a run that came to no verdict, and its cost where no machine was used, in Prefect's UI.
+
+    Args:
+        how: it ended, and in which stage.
+        why: and what to do about it.
+        record: what the run got to.
+    """
+    known = {}
+    if base := record.base_model:
+        known["Base model"] = f"{base.name}, version {base.version}"
+    if data := record.dataset:
+        known["Sampled"] = f"{data.train.rows} rows of {data.train.split} of `{data.source}`"
+    if job := record.job:
+        known["Job in Azure ML studio"] = link(job.name, job.studio_url)
+    facts = bad_end_facts(why, released, stays or "nothing", cost.sentence() if cost else "no machine was used")
+    tables = [markdown_table((how, ""), (facts | known).items())]
+    if stages := [(stage, duration(seconds)) for stage, seconds in record.seconds.items()]:
+        tables.append(markdown_table(("Stage", "took"), stages))
+    publish_markdown("summary", how, "\n\n".join(tables))
+    if cost is None:
+        publish_markdown("cost", "No machine was used.", "No machine was used.")
+
+
+def bad_end_facts(why: str, released: str, stays: str, cost: str) -> dict[str, str]:
+    """What every run without a verdict tells."""
+    return {
+        "What happened, what to do": quoting(why),
+        "Torn down": quoting(released),
+        "What stays": quoting(stays),
+        "Cost, estimated": cost,
+    }
+
+
+def spent(record: RunRecord) -> CostEstimate | None:
+    """What a run that failed has used until then, also in Prefect's UI; None if that is nothing, or no price is known."""
+    if record.prices is None or record.compute is None:
         return None
-    used = _used(made["compute"], machine_seconds, made["seconds"], serves="endpoint" in made)
+    used = _used(record.compute, record.machines.seconds, record.seconds, serves=record.endpoint is not None)
     if not any(line.hours for line in used):
         return None
-    cost = estimate(prices, used, serves_on=False)
+    cost = estimate(record.prices, used, serves_on=False, resumed=record.resumed)
     _publish_cost(cost)
     return cost
 
 
-def staying(made: Mapping[str, Any], prices: Prices | None, endpoints: Sequence[str]) -> str:
-    """What is there when the run has ended, and what that costs an hour; empty if it is nothing.
-
-    Args:
-        made: those fields of FlowResult that the run got to.
-        endpoints: those that were not deleted.
-    """
+def staying(record: RunRecord, endpoints: Sequence[str], until: str = "the reaper deletes it") -> str:
+    """What is there when the run has ended, and what that costs an hour; empty if it is nothing. `endpoints`: those that were not
+    deleted; they are there until `until`."""
     stays = []
-    if model := made.get("model"):
-        stays.append(f"model {model.name} version {dated(model.version)}")
-    its: ValidatedCompute | None = made.get("compute")
+    if record.model:
+        stays.append(f"model {record.model.name} version {dated(record.model.version)}")
+    its, prices = record.compute, record.prices
     for name in endpoints:
-        price = _price(prices, its.instance_type, "dedicated", its.instance_count) if its else "an unknown price"
-        stays.append(f"endpoint {name}, which costs {price} an hour while a deployment serves")
-    if its and its.min_nodes:
-        price = _price(prices, its.size, its.tier, its.min_nodes)
-        stays.append(f"cluster {its.cluster}, which keeps {its.min_nodes} of its nodes for {price} an hour")
-    elif its:
-        stays.append(f"cluster {its.cluster}, which scales to zero and then costs nothing")
+        price = an_hour(prices, its.instance_type, "dedicated", its.instance_count) if its else UNKNOWN_PRICE
+        stays.append(endpoint_stays(name, price, until))
+    if its:
+        stays.append(cluster_stays(its.cluster, its.min_nodes, an_hour(prices, its.size, its.tier, its.min_nodes)))
     return "; ".join(stays)
 
 
-def _price(prices: Prices | None, size: str, tier: str, machines: int) -> str:
-    price = prices.of(size, tier) if prices else None
-    return "an unknown price" if prices is None or price is None else f"about {machines * price:.2f} {prices.currency}"
+def endpoint_stays(name: str, price: str, until: str = "the reaper deletes it") -> str:
+    """What an endpoint costs that is there when its run has ended."""
+    return f"endpoint {name}, which costs {price} an hour while a deployment serves, until {until}"
+
+
+def cluster_stays(name: str, nodes: int, price: str) -> str:
+    """What a cluster costs that keeps `nodes` of its nodes."""
+    if nodes:
+        return f"cluster {name}, which keeps {nodes} of its nodes for {price} an hour"
+    return f"cluster {name}, which scales to zero and then costs nothing"
 
 
 def _used(its: ValidatedCompute, trained: float, seconds: Mapping[str, float], *, serves: bool) -> list[CostLine]:
@@ -162,7 +235,7 @@ def _used(its: ValidatedCompute, trained: float, seconds: Mapping[str, float], *
     stage."""
     used = [_use("training", its.size, its.tier, its.nodes, trained)]
     if serves:
-        serving = sum(seconds.get(stage, 0.0) for stage in SERVING_STAGES)
+        serving = sum(seconds.get(stage, 0.0) for stage in WHILE_IT_SERVES)
         used.append(_use("serving", its.instance_type, "dedicated", its.instance_count, serving))
     return used
 

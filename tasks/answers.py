@@ -113,7 +113,7 @@ def _joined(body: str) -> Any:
         events = [json.loads(event) for event in data if event != "[DONE]"]
     except ValueError:
         return None
-    if not events or not all(isinstance(event, dict) for event in events):
+    if not data or not all(isinstance(event, dict) for event in events):
         return None
     # A stream that breaks off has begun with status 200.
     return next(filter(_is_error, events), None) or "".join(map(_piece, events))

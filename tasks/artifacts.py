@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from tasks.stage import run_logger
 
@@ -33,9 +34,10 @@ def in_a_run() -> bool:
 
 
 def shown(key: str, show: Callable[[], Any]) -> None:
-    """Calls `show`; what only is to be looked at never fails a run."""
+    """Calls `show`; what only is to be looked at never fails a run, nor holds it up while Prefect's server is away."""
     try:
-        show()
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
+            show()
     except Exception as error:
         run_logger().warning("%s could not be shown in Prefect's UI: %s", key, error)
 
@@ -57,6 +59,12 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)
 
 
+def quoting(text: str) -> str:
+    """A sentence of ours that quotes others: addresses in it can be clicked, and nothing else is markup."""
+    parts = re.split(r"(https?://[^\s|<>\[\]()`]+)", text)
+    return "".join(part if number % 2 else plain(part) for number, part in enumerate(parts))
+
+
 def duration(seconds: float) -> str:
     """In the unit that is read most easily: 0.4 s, 4 min 56 s, 3 h 12 min."""
     if seconds < 60:
@@ -65,10 +73,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def line_chart(series: dict[str, Sequence[tuple[float, float]]], width: int = 640, height: int = 280) -> str:
-    """`series` of (step, y) points as an SVG image in markdown, one colour each; empty if there is no point. What is not finite
+def line_chart(curves: Mapping[str, Sequence[tuple[float, float]]], width: int = 640, height: int = 280) -> str:
+    """`curves` of (step, y) points as an SVG image in markdown, one colour each; empty if there is no point. What is not finite
     is left out."""
-    series = {name: [point for point in line if math.isfinite(point[1])] for name, line in series.items()}
+    series = {name: [point for point in line if math.isfinite(point[1])] for name, line in curves.items()}
     points = [point for line in series.values() for point in line]
     if not points:
         return ""

@@ -6,7 +6,6 @@ Afterwards the cluster exists and is ready. An existing cluster is taken as it i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -16,19 +15,19 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
-from tasks.demand import Demand, QuotaLine, refusal
-from tasks.errors import AzureFailure, Refused, if_there, read
-from tasks.form import Group
+from tasks.azure_ml.demand import Demand, QuotaLine, refusal
+from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration, classify, find
+from tasks.azure_ml.kinds import NO_MACHINES
+from tasks.azure_ml.polling import polls
+from tasks.azure_ml.quota import Quota, quotas_of
+from tasks.azure_ml.skus import Sku, find_sku, instances_that_count, require_can_finetune, require_can_serve
+from tasks.azure_ml.states import COMPLETED, word
+from tasks.form import ParameterGroup
 from tasks.held import find_deployment, is_low_priority, nodes_up
-from tasks.jobs import COMPLETED, attempts
-from tasks.kinds import NO_MACHINES
+from tasks.jobs import attempts
 from tasks.models import FoundationModel
 from tasks.naming import RunNames
-from tasks.pace import Pace
-from tasks.quota import Quota, quotas_of
-from tasks.skus import Sku, find_sku, instances_that_count, require_can_finetune, require_can_serve
 from tasks.stage import run_logger, stage
-from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import AmlCompute
@@ -42,7 +41,7 @@ Quotas = Callable[..., list[Quota]]
 """`quotas_of` the workspace."""
 
 
-class ComputeChoice(Group):
+class ComputeParameters(ParameterGroup):
     """Where the training runs."""
 
     cluster: ClusterName = Field(
@@ -54,15 +53,21 @@ class ComputeChoice(Group):
         None,
         pattern=r"^[A-Za-z0-9_-]{3,64}$",
         title="VM size",
-        description=f"Of the cluster's nodes. Default: an existing cluster's own; {NEW_CLUSTER_SIZE} for a new one.",
+        examples=["Standard_NC24ads_A100_v4"],
+        description="VM size of the cluster's nodes, 3 to 64 letters, digits, dashes and underscores. Default: an existing "
+        f"cluster's own; {NEW_CLUSTER_SIZE} for a new one.",
     )
     max_nodes: int = Field(
-        1, ge=1, le=100, title="Most nodes", description="Of a new cluster. It shrinks to none when idle."
+        1,
+        ge=1,
+        le=100,
+        title="Most nodes",
+        description="How many nodes a new cluster may grow to. It shrinks to none when idle.",
     )
     priority: Literal["dedicated", "low_priority", "dedicated_then_low_priority"] = Field(
         "dedicated_then_low_priority",
         title="Priority",
-        description="Of a new cluster. Low priority is cheaper, and its nodes can be taken away at any time; "
+        description="Which nodes a new cluster has. Low priority is cheaper, and its nodes can be taken away at any time; "
         "dedicated_then_low_priority turns to it only where the quota does not suffice or Azure refuses the cluster. A cluster "
         "that is there stays what it is.",
     )
@@ -104,7 +109,7 @@ class ValidatedCompute(BaseModel):
 def validate_compute(
     workspace: AzureMLWorkspace,
     model: FoundationModel,
-    choice: ComputeChoice,
+    choice: ComputeParameters,
     nodes: int,
     instance_type: str | None,
     instance_count: int = 1,
@@ -118,7 +123,7 @@ def validate_compute(
     `instance_type` None: nothing will be served.
 
     Raises:
-        Refused: a size does not do, the cluster has another size or is broken, or the quota does not suffice.
+        InvalidConfiguration: a size does not do, the cluster has another size or is broken, or the quota does not suffice.
         AzureFailure: the cluster could not be created, with any priority that the choice allows.
     """
     computes = workspace.client().compute
@@ -128,7 +133,7 @@ def validate_compute(
     rule = require_can_finetune(sku, model.name, model.finetune_allow_list, model.finetune_minimum)
     max_nodes = choice.max_nodes if cluster is None else int(cluster.max_instances or 1)
     if nodes > max_nodes:
-        raise Refused(
+        raise InvalidConfiguration(
             f"Training wants {nodes} nodes (training.num_nodes_finetune), but cluster {choice.cluster} has at most {max_nodes}. "
             + ("Lower it, or raise compute.max_nodes." if cluster is None else "Lower it, or scale the cluster up.")
         )
@@ -194,24 +199,26 @@ def _known(vcpus: int | None) -> str:
 
 
 def _find_cluster(workspace: AzureMLWorkspace, name: str) -> AmlCompute | None:
-    found = if_there(lambda: workspace.client().compute.get(name))
+    found: AmlCompute | None = find(lambda: workspace.client().compute.get(name))
     if found is None:
         return None
     if word(found.type).lower() != "amlcompute":
-        raise Refused(f"Compute {name} is no cluster but a {word(found.type)}. Set compute.cluster to a cluster.")
+        raise InvalidConfiguration(
+            f"Compute {name} is no cluster but a {word(found.type)}. Set compute.cluster to a cluster."
+        )
     if word(found.provisioning_state).lower() == "failed":
-        raise Refused(
+        raise InvalidConfiguration(
             f"Provisioning of cluster {name} failed ({found.provisioning_errors or 'no error named'}). Delete it or set "
             "compute.cluster to another."
         )
-    return found  # type: ignore[return-value]
+    return found
 
 
-def _wanted_size(cluster: AmlCompute | None, choice: ComputeChoice) -> str:
+def _wanted_size(cluster: AmlCompute | None, choice: ComputeParameters) -> str:
     if cluster is None:
         return choice.size or NEW_CLUSTER_SIZE
     if choice.size and choice.size.lower() != str(cluster.size).lower():
-        raise Refused(
+        raise InvalidConfiguration(
             f"Cluster {choice.cluster} has VM size {cluster.size}, not {choice.size}. Leave compute.size empty, or name "
             "another cluster."
         )
@@ -233,7 +240,7 @@ def _served(workspace: AzureMLWorkspace, endpoint: str, sku: Sku) -> int:
 
 
 def _tiers(
-    quotas: Quotas, sku: Sku, nodes: int, choice: ComputeChoice, cluster: AmlCompute | None, up: int
+    quotas: Quotas, sku: Sku, nodes: int, choice: ComputeParameters, cluster: AmlCompute | None, up: int
 ) -> tuple[list[Tier], Demand]:
     """The priorities worth trying, in order, and what the first needs. The nodes that an existing cluster has up are in use
     already, by the cluster itself."""
@@ -246,7 +253,7 @@ def _tiers(
     )
     if cluster is None and not sku.low_priority:
         if choice.priority == "low_priority":
-            raise Refused(
+            raise InvalidConfiguration(
                 f"VM size {sku.name} has no low-priority nodes. Set compute.priority to dedicated, or choose another compute.size."
             )
         tiers = ["dedicated"]
@@ -276,24 +283,24 @@ def _serving(rows: list[Quota], sku: Sku, count: int) -> Demand:
     return demand
 
 
-def _create(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tiers: list[Tier]) -> AmlCompute:
+def _create(workspace: AzureMLWorkspace, choice: ComputeParameters, sku: Sku, tiers: list[Tier]) -> AmlCompute:
     """Creates the cluster with the first priority that Azure has quota and capacity for."""
     for position, tier in enumerate(tiers):
         try:
             return _create_with(workspace, choice, sku, tier)
         except Exception as error:
-            fault = read(error)
-            if fault is None or fault.kind not in NO_MACHINES:
+            info = classify(error)
+            if info is None or info.kind not in NO_MACHINES:
                 raise
             if position + 1 == len(tiers):
-                raise AzureFailure(fault, f"creating cluster {choice.cluster} ({sku.name}, {tier})") from error
+                raise AzureFailure(info, f"creating cluster {choice.cluster} ({sku.name}, {tier})") from error
             run_logger().warning(
-                "No %s nodes of %s (%s); trying %s.", tier, sku.name, fault.message, tiers[position + 1]
+                "No %s nodes of %s (%s); trying %s.", tier, sku.name, info.message, tiers[position + 1]
             )
     raise AssertionError("there is at least one priority to try")
 
 
-def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, tier: Tier) -> AmlCompute:
+def _create_with(workspace: AzureMLWorkspace, choice: ComputeParameters, sku: Sku, tier: Tier) -> AmlCompute:
     from azure.ai.ml.entities import AmlCompute
 
     run_logger().info("Creating cluster %s: up to %d %s nodes of %s.", choice.cluster, choice.max_nodes, tier, sku.name)
@@ -307,21 +314,22 @@ def _create_with(workspace: AzureMLWorkspace, choice: ComputeChoice, sku: Sku, t
             idle_time_before_scale_down=choice.idle_seconds,
         )
     )
-    return poller.result(timeout=CREATION_DEADLINE_SECONDS)  # type: ignore[return-value]
+    created: AmlCompute = poller.result(timeout=CREATION_DEADLINE_SECONDS)
+    return created
 
 
 def _wait_until_provisioned(workspace: AzureMLWorkspace, cluster: AmlCompute) -> AmlCompute:
     """Waits for a cluster that this or another run is creating."""
-    deadline, pace = time.monotonic() + CREATION_DEADLINE_SECONDS, Pace()
-    while word(cluster.provisioning_state).lower() in ("creating", "updating"):
-        if time.monotonic() > deadline:
-            raise Refused(
-                f"Cluster {cluster.name} has been {word(cluster.provisioning_state)} for half an hour. Delete it, or name another."
-            )
-        time.sleep(pace.pause())
+    for _ in polls(CREATION_DEADLINE_SECONDS):
         cluster = _find_cluster(workspace, str(cluster.name)) or cluster
+        if word(cluster.provisioning_state).lower() not in ("creating", "updating"):
+            break
+    else:
+        raise InvalidConfiguration(
+            f"Cluster {cluster.name} has been {word(cluster.provisioning_state)} for half an hour. Delete it, or name another."
+        )
     if word(cluster.provisioning_state).lower() != "succeeded":
-        raise Refused(
+        raise InvalidConfiguration(
             f"Cluster {cluster.name} is {word(cluster.provisioning_state)}, not ready. Name another, or run again later."
         )
     return cluster

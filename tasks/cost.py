@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
 
-from tasks.errors import Refused
-from tasks.form import Group
+from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.form import ParameterGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PRICES = Path(__file__).resolve().parents[1] / "deployments" / "prices.yaml"
 
 
-class CostChoice(Group):
+MACHINES_TAG = "machines"
+UNKNOWN_PRICE = "an unknown price"
+
+
+class CostParameters(ParameterGroup):
     """What the run's machines cost."""
 
     prices: str | None = Field(
@@ -28,6 +32,7 @@ class CostChoice(Group):
         title="Price table",
         description="YAML file on the worker: the price of an hour by VM size. Default: deployments/prices.yaml, list prices of "
         "East US, to be replaced by yours.",
+        examples=["/etc/finetune/prices.yaml"],
     )
 
 
@@ -71,6 +76,8 @@ class CostEstimate(BaseModel):
     lines: list[CostLine]
     serves_on: bool
     """Whether the endpoint is still there, and goes on costing."""
+    resumed: bool = False
+    """Whether another run began the job: the training is all of it, and that run's page has told its own part already."""
 
     @property
     def total(self) -> float | None:
@@ -85,8 +92,12 @@ class CostEstimate(BaseModel):
             unknown = ", ".join(
                 sorted({f"{line.size} ({line.tier.replace('_', ' ')})" for line in self.lines if line.price is None})
             )
-            return f"{hours:.2f} machine hours; no price known for {unknown}"
-        return f"{hours:.2f} machine hours, about {self.total:.2f} {self.currency}"
+            return f"{hours:.2f} machine hours{self._with}; no price known for {unknown}"
+        return f"{hours:.2f} machine hours, about {self.total:.2f} {self.currency}{self._with}"
+
+    @property
+    def _with(self) -> str:
+        return ", of which the run that began the job tells its part, too" if self.resumed else ""
 
     def going_on(self) -> str:
         """What an endpoint that was kept costs from now on; empty if none was."""
@@ -98,11 +109,31 @@ class CostEstimate(BaseModel):
         return f"The endpoint goes on costing about {serving.machines * serving.price:.2f} {self.currency} an hour."
 
 
-def read_prices(choice: CostChoice) -> Prices:
+def an_hour(prices: Prices | None, size: str, tier: str, machines: int) -> str:
+    """What so many machines cost an hour, for a sentence."""
+    price = prices.of(size, tier) if prices else None
+    return UNKNOWN_PRICE if prices is None or price is None else f"about {machines * price:.2f} {prices.currency}"
+
+
+def machines_tag(machines: int, size: str, tier: str) -> str:
+    """What the tag `machines` of a job or an endpoint says, from which others tell its price."""
+    return f"{machines} {size} {tier}"
+
+
+def an_hour_by_tag(prices: Prices | None, tags: Mapping[str, str]) -> str:
+    """What the machines of a resource with these tags cost an hour, for a sentence; older versions wrote no such tag."""
+    try:
+        machines, size, tier = tags[MACHINES_TAG].split()
+        return an_hour(prices, size, tier, int(machines))
+    except (KeyError, ValueError):
+        return UNKNOWN_PRICE
+
+
+def read_prices(choice: CostParameters) -> Prices:
     """The price table.
 
     Raises:
-        Refused: there is no such file, or it is no price table.
+        InvalidConfiguration: there is no such file, or it is no price table.
     """
     import yaml
 
@@ -110,13 +141,15 @@ def read_prices(choice: CostChoice) -> Prices:
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeError, yaml.YAMLError, ValidationError) as error:
-        raise Refused(
+        raise InvalidConfiguration(
             f"The price table {path} cannot be read. Correct the file or cost.prices; deployments/prices.yaml shows what it must "
             f"look like. ({error})"
         ) from error
 
 
-def estimate(prices: Prices, used: Sequence[CostLine], *, serves_on: bool) -> CostEstimate:
-    """`used` with its prices."""
+def estimate(prices: Prices, used: Sequence[CostLine], *, serves_on: bool, resumed: bool = False) -> CostEstimate:
+    """`used` with its prices. `resumed`: another run began the job."""
     lines = [line.model_copy(update={"price": prices.of(line.size, line.tier)}) for line in used]
-    return CostEstimate(currency=prices.currency, source=prices.source, lines=lines, serves_on=serves_on)
+    return CostEstimate(
+        currency=prices.currency, source=prices.source, lines=lines, serves_on=serves_on, resumed=resumed
+    )

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from tasks.errors import Fault, Refused, read, redact
-from tasks.kinds import Kind
+from tasks.azure_ml.errors import ErrorInfo, InvalidConfiguration, classify, redact
+from tasks.azure_ml.kinds import Kind
 from tasks.stage import run_logger, stage
 
 if TYPE_CHECKING:
-    from azure.core.rest import HttpResponse
+    from azure.core.rest import HttpRequest, HttpResponse
 
 SHOWN = 300
 """Characters of what a service said."""
@@ -31,7 +31,7 @@ _OUTAGE = re.compile(r"HTTP Error: 5\d\d")
 """What azure-identity says when the sign-in service fails; its own tries are over then."""
 
 
-class WhereAndWho(BaseModel):
+class WorkspaceIdentity(BaseModel):
     """The workspace as Azure describes it, and the identity as its token does."""
 
     workspace: str
@@ -43,11 +43,11 @@ class WhereAndWho(BaseModel):
 
 
 @stage
-def resolve_credentials(workspace: AzureMLWorkspace) -> WhereAndWho:
+def resolve_credentials(workspace: AzureMLWorkspace) -> WorkspaceIdentity:
     """Gets a token, reads the workspace and the registry, and checks the right to write.
 
     Raises:
-        Refused: the credentials, the tenant, the workspace or the role is wrong; the sentence says which.
+        InvalidConfiguration: the credentials, the tenant, the workspace or the role is wrong; the sentence says which.
     """
     claims = _claims(_token(workspace))
     with _refusal_told(f"workspace {workspace.workspace_name} in resource group {workspace.resource_group}"):
@@ -58,7 +58,7 @@ def resolve_credentials(workspace: AzureMLWorkspace) -> WhereAndWho:
     # What an upload needs: a reader of the workspace is refused here, not after an hour.
     with _refusal_told(f"the default datastore of workspace {workspace.workspace_name}"):
         workspace.client().datastores.get_default(include_secrets=True)
-    who = WhereAndWho(
+    who = WorkspaceIdentity(
         workspace=workspace.workspace_name,
         location=str(found.location),
         tracking_uri=str(found.mlflow_tracking_uri),
@@ -74,18 +74,18 @@ def _token(workspace: AzureMLWorkspace) -> str:
     try:
         return credentials.credential().get_token(credentials.endpoints.management_scope).token
     except Exception as error:
-        fault = read(error)
-        if fault is None or fault.kind not in (Kind.AUTH, Kind.SIGN_IN):
+        info = classify(error)
+        if info is None or info.kind not in (Kind.AUTH, Kind.SIGN_IN):
             raise
-        if outage := _OUTAGE.search(fault.message):
+        if outage := _OUTAGE.search(info.message):
             # azure-identity reports it as a refusal; it is worth another try.
             raise ConnectionError(f"The sign-in service does not work ({outage[0]}).") from error
-        raise Refused(_sign_in_sentence(workspace, fault)) from error
+        raise InvalidConfiguration(_sign_in_sentence(workspace, info)) from error
 
 
-def _sign_in_sentence(workspace: AzureMLWorkspace, fault: Fault) -> str:
+def _sign_in_sentence(workspace: AzureMLWorkspace, info: ErrorInfo) -> str:
     """AADSTS codes: https://learn.microsoft.com/entra/identity-platform/reference-error-codes."""
-    credentials, text = workspace.credentials, fault.message
+    credentials, text = workspace.credentials, info.message
     if any(code in text for code in ("AADSTS7000215", "AADSTS7000222", "AADSTS700027")):
         return (
             f"The secret or certificate of client {credentials.client_id or 'from the environment'} is wrong or "
@@ -142,12 +142,12 @@ def _reach_services(workspace: AzureMLWorkspace, discovery_url: str) -> None:
     try:
         _get(discovery_url).raise_for_status()
     except Exception as error:
-        fault = read(error)
-        if fault is None or fault.kind in (Kind.TRANSIENT, Kind.THROTTLED):
+        info = classify(error)
+        if info is None or info.kind in (Kind.TRANSIENT, Kind.THROTTLED):
             raise
-        raise Refused(
+        raise InvalidConfiguration(
             f"The addresses of workspace {workspace.workspace_name}'s services cannot be read at {discovery_url} (HTTP "
-            f"{fault.status}: {fault.message[:SHOWN]}). Check that this machine may reach them (proxy, firewall, private "
+            f"{info.status}: {info.message[:SHOWN]}). Check that this machine may reach them (proxy, firewall, private "
             "endpoint)."
         ) from error
 
@@ -157,7 +157,7 @@ def _get(url: str) -> HttpResponse:
     from azure.core import PipelineClient
     from azure.core.rest import HttpRequest
 
-    client: PipelineClient[Any, Any] = PipelineClient(base_url=url)
+    client: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(base_url=url)
     with client:
         return client.send_request(HttpRequest("GET", url))
 
@@ -171,19 +171,19 @@ def _refusal_told(what: str) -> Iterator[None]:
 
 
 def _refusal(error: Exception, what: str) -> Exception:
-    fault = read(error)
-    if fault is not None and fault.kind is Kind.NOT_FOUND:
-        return Refused(f"There is no {what}, or the identity may not see it. Correct the workspace block.")
+    info = classify(error)
+    if info is not None and info.kind is Kind.NOT_FOUND:
+        return InvalidConfiguration(f"There is no {what}, or the identity may not see it. Correct the workspace block.")
     # A 403 of another kind (a policy, a firewall, a disabled subscription) has a sentence of its own.
-    if fault is None or fault.status != 403 or fault.kind not in (Kind.AUTH, Kind.ROLES):
+    if info is None or info.status != 403 or info.kind not in (Kind.AUTH, Kind.ROLES):
         return error
     if "registry" in what:
-        return Refused(
+        return InvalidConfiguration(
             f"There is no {what}, or the identity may not read it. Correct the registry name in the workspace block."
         )
-    return Refused(
+    return InvalidConfiguration(
         f"The identity has no role that allows to use {what}. Grant it 'AzureML Data Scientist' on the workspace "
-        f"(and 'AzureML Compute Operator' to create clusters). Azure says: {fault.message[:SHOWN]}"
+        f"(and 'AzureML Compute Operator' to create clusters). Azure says: {info.message[:SHOWN]}"
     )
 
 

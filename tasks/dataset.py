@@ -18,7 +18,7 @@ from prefect.blocks.system import Secret
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.artifacts import markdown_table, publish_markdown, publish_table
 from tasks.progress import Progress
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
 
@@ -30,7 +30,7 @@ PROGRESS_SECONDS = 2.0
 
 @stage
 def sample_dataset(
-    params: DatasetSampling, directory: Path, workspace: AzureMLWorkspace | None = None
+    params: DatasetParameters, directory: Path, workspace: AzureMLWorkspace | None = None
 ) -> SampledDataset:
     """Writes the sample below `directory`, or finds there what an earlier run wrote.
 
@@ -136,7 +136,7 @@ def _summary(sampled: SampledDataset) -> str:
     parts = [
         markdown_table(("Sample", "written earlier" if sampled.reused else "written by this run"), what.items()),
         files,
-        "How many of the rows can be learnt, the page *What can be learnt* tells once model and sequence length are known.",
+        "How many of the rows can be learnt, the page `forecast` tells once model and sequence length are known.",
         markdown_table(
             ("split", "read from", "bytes"),
             [

@@ -13,46 +13,48 @@ from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from blocks.names import ENDPOINT, EndpointName
-from tasks.artifacts import publish_markdown
-from tasks.errors import AzureFailure, Fault, Refused, read, redact
-from tasks.form import Group
+from tasks.azure_ml.errors import AzureFailure, ErrorInfo, InvalidConfiguration, classify
+from tasks.azure_ml.kinds import ABOUT, MAY_PASS, Kind
+from tasks.azure_ml.polling import polls
+from tasks.azure_ml.states import word
+from tasks.containers import containers_said
+from tasks.cost import machines_tag
+from tasks.form import ParameterGroup
 from tasks.held import find_deployment, find_endpoint, wait_until_idle_nodes_are_gone
-from tasks.kinds import ABOUT, MAY_PASS, Kind
 from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, serves
-from tasks.pace import Pace
 from tasks.registration import RegisteredModel
+from tasks.release import delete_endpoint, expiry
 from tasks.stage import run_logger, stage
-from tasks.states import word
-from tasks.teardown import TeardownPolicy, delete_endpoint
+from tasks.teardown import TeardownParameters
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import OnlineDeployment, OnlineEndpoint
 
 ENDPOINT_DEADLINE_SECONDS = 30 * 60
-LOG_LINES = 50
-CONTAINERS = ("storage-initializer", "inference-server")
-"""As the SDK takes them."""
 OF_THE_MODEL = frozenset({Kind.PERMANENT, Kind.INVALID, Kind.NOT_FOUND})
 """What a deployment fails of that its containers may tell more about."""
 MOST_TIMEOUT_MS = 180_000
 """Azure ML's limit for `request_timeout_ms` of a managed online deployment."""
 
 
-class DeploymentChoice(Group):
+class DeploymentParameters(ParameterGroup):
     """How the model is served."""
 
-    enabled: bool = Field(True, title="Deploy", description="Off: the model is registered and not served.")
+    enabled: bool = Field(
+        True, title="Deploy", description="Serve the registered model and ask it. Off: it is registered only."
+    )
     instance_type: str = Field(
         "Standard_NC6s_v3",
         pattern=r"^[A-Za-z0-9_-]{3,64}$",
         title="Instance type",
-        description="VM size of the deployment.",
+        description="VM size of the deployment's machines, 3 to 64 letters, digits, dashes and underscores.",
+        examples=["Standard_NC24ads_A100_v4"],
     )
-    instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many.")
+    instance_count: int = Field(1, ge=1, le=50, title="Instances", description="How many machines serve the model.")
     endpoint: EndpointName | None = Field(
         None,
         title="Endpoint name",
-        description=f"{ENDPOINT.bounds} Unique in the region. Default: made of the flow run's id.",
+        description=f"What the endpoint is called. {ENDPOINT.bounds} Unique in the region. Default: made of the flow run's id.",
     )
     liveness_initial_delay: int = Field(
         600,
@@ -69,7 +71,11 @@ class DeploymentChoice(Group):
         description="Milliseconds that one request may take.",
     )
     deadline_minutes: float = Field(
-        90.0, gt=0, le=720, title="Deadline (minutes)", description="A deployment that is not ready by then has failed."
+        90.0,
+        gt=0,
+        le=720,
+        title="Deadline (minutes)",
+        description="Minutes after which a deployment that is not ready has failed.",
     )
 
     def endpoint_name(self, names: RunNames) -> str:
@@ -82,6 +88,8 @@ class Endpoint(BaseModel):
 
     name: str
     scoring_uri: str
+    expires: str = ""
+    """In UTC, when the reaper deletes it; empty if it is kept for good, or not kept at all."""
 
 
 class Deployment(BaseModel):
@@ -97,7 +105,7 @@ class DeploymentFailed(Exception):
 
 
 @stage
-def check_endpoint_name(workspace: AzureMLWorkspace, names: RunNames, choice: DeploymentChoice) -> None:
+def check_endpoint_name(workspace: AzureMLWorkspace, names: RunNames, choice: DeploymentParameters) -> None:
     """Refuses an endpoint name that another run or person holds, before anything is spent."""
     name = choice.endpoint_name(names)
     _refuse_foreign(find_endpoint(workspace, name), name, names)
@@ -105,7 +113,11 @@ def check_endpoint_name(workspace: AzureMLWorkspace, names: RunNames, choice: De
 
 @stage
 def create_endpoint(
-    workspace: AzureMLWorkspace, names: RunNames, choice: DeploymentChoice, policy: TeardownPolicy, model_name: str
+    workspace: AzureMLWorkspace,
+    names: RunNames,
+    choice: DeploymentParameters,
+    policy: TeardownParameters,
+    model_name: str,
 ) -> Endpoint:
     """Creates the run's endpoint with key authentication, or finds it. It costs nothing without a deployment."""
     from azure.ai.ml.entities import ManagedOnlineEndpoint
@@ -122,14 +134,16 @@ def create_endpoint(
             name=name,
             description=serves(model_name, names.run_id),
             auth_mode="key",
-            tags=names.tags(**policy.tags()),
+            tags=names.tags(
+                **policy.tags(), machines=machines_tag(choice.instance_count, choice.instance_type, "dedicated")
+            ),
         )
         workspace.client().online_endpoints.begin_create_or_update(wanted).result(timeout=ENDPOINT_DEADLINE_SECONDS)
         found = _settled(workspace, name)
         if found is None or _state(found) != "succeeded":
             raise DeploymentFailed(f"Endpoint {name} did not get ready in {ENDPOINT_DEADLINE_SECONDS // 60} minutes.")
     run_logger().info("Endpoint %s: %s", name, found.scoring_uri)
-    return Endpoint(name=name, scoring_uri=str(found.scoring_uri))
+    return Endpoint(name=name, scoring_uri=str(found.scoring_uri), expires=expiry(found.tags))
 
 
 @stage
@@ -138,7 +152,7 @@ def create_deployment(
     names: RunNames,
     endpoint: Endpoint,
     model: RegisteredModel,
-    choice: DeploymentChoice,
+    choice: DeploymentParameters,
     cluster: str,
 ) -> Deployment:
     """Deploys `model` and gives it all traffic, or finds that done.
@@ -157,7 +171,7 @@ def create_deployment(
             _deploy(workspace, names, endpoint, model, choice, exists=found is not None)
         except AzureFailure as refused:
             patience = choice.deadline_minutes * 60
-            if refused.fault.kind not in (Kind.QUOTA, Kind.REGIONAL_QUOTA) or not wait_until_idle_nodes_are_gone(
+            if refused.info.kind not in (Kind.QUOTA, Kind.REGIONAL_QUOTA) or not wait_until_idle_nodes_are_gone(
                 workspace, cluster, patience
             ):
                 raise
@@ -172,19 +186,19 @@ def create_deployment(
 
 def _refuse_foreign(found: OnlineEndpoint | None, name: str, names: RunNames) -> None:
     if found is not None and (found.tags or {}).get(RUN_TAG) != str(names.run_id):
-        raise Refused(
+        raise InvalidConfiguration(
             f"Endpoint {name} exists and was not made by this run. Leave deployment.endpoint empty, or choose another name."
         )
 
 
 def _settled(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
     """The endpoint in a state that lasts: Azure refuses to change one that it is still changing."""
-    deadline, pace = time.monotonic() + ENDPOINT_DEADLINE_SECONDS, Pace()
-    while True:
+    found = None
+    for _ in polls(ENDPOINT_DEADLINE_SECONDS):
         found = find_endpoint(workspace, name)
-        if found is None or _state(found) in ("succeeded", "failed", "canceled") or time.monotonic() > deadline:
-            return found
-        time.sleep(pace.pause())
+        if found is None or _state(found) in ("succeeded", "failed", "canceled"):
+            break
+    return found
 
 
 def _deploy(
@@ -192,7 +206,7 @@ def _deploy(
     names: RunNames,
     endpoint: Endpoint,
     model: RegisteredModel,
-    choice: DeploymentChoice,
+    choice: DeploymentParameters,
     *,
     exists: bool,
 ) -> None:
@@ -214,47 +228,28 @@ def _deploy(
         poller = workspace.client().online_deployments.begin_create_or_update(wanted)
         poller.result(timeout=choice.deadline_minutes * 60)
     except Exception as error:
-        fault = read(error)
-        if fault is None or fault.kind in MAY_PASS:
+        info = classify(error)
+        if info is None or info.kind in MAY_PASS:
             raise
-        if fault.kind not in OF_THE_MODEL:
-            raise AzureFailure(fault, f"creating the deployment on {choice.instance_type}") from error
-        raise DeploymentFailed(_failure(workspace, endpoint.name, names.run_id, fault)) from error
+        if info.kind not in OF_THE_MODEL:
+            raise AzureFailure(info, f"creating the deployment on {choice.instance_type}") from error
+        raise DeploymentFailed(_failure(workspace, endpoint.name, names.run_id, info)) from error
     if not poller.done():
-        late = Fault(
+        late = ErrorInfo(
             Kind.PERMANENT, f"not ready after {choice.deadline_minutes:g} minutes (deployment.deadline_minutes)"
         )
         raise DeploymentFailed(_failure(workspace, endpoint.name, names.run_id, late))
 
 
-def _failure(workspace: AzureMLWorkspace, endpoint: str, run_id: UUID, fault: Fault) -> str:
-    parts = [f"Deployment {DEPLOYMENT} of endpoint {endpoint} failed: {fault.message}"]
+def _failure(workspace: AzureMLWorkspace, endpoint: str, run_id: UUID, info: ErrorInfo) -> str:
+    parts = [f"Deployment {DEPLOYMENT} of endpoint {endpoint} failed: {info.message}"]
     parts += containers_said(workspace, endpoint)
-    advice = "" if fault.advice == ABOUT[Kind.PERMANENT].do else f"What to do: {fault.advice}. "
+    advice = "" if info.advice == ABOUT[Kind.PERMANENT].do else f"What to do: {info.advice}. "
     parts.append(
         f"The endpoint is being deleted. {advice}The model stays registered, and nothing need be trained again: retry this run, or "
-        f"start a new one with other parameters of the deployment and job_key {run_id}."
+        f"start a new one with other parameters of the deployment and resume_run {run_id}."
     )
     return "\n".join(parts)
-
-
-def containers_said(workspace: AzureMLWorkspace, endpoint: str) -> list[str]:
-    """The last lines of each container that has any, without secrets; also a page of the run, which outlives the endpoint."""
-    said = {container: log for container in CONTAINERS if (log := _log(workspace, endpoint, container))}
-    page = "\n\n".join(f"## {container}\n\n```\n{log.replace('```', '` ` `')}\n```" for container, log in said.items())
-    publish_markdown("containers", f"What the containers of {endpoint} said last", page or "Nothing was to be had.")
-    return [f"Last lines of {container}:\n{log}" for container, log in said.items()]
-
-
-def _log(workspace: AzureMLWorkspace, endpoint: str, container: str) -> str:
-    """The container's last lines; empty if there are none to be had, since a log must not hide the failure."""
-    try:
-        deployments = workspace.client().online_deployments
-        text = deployments.get_logs(name=DEPLOYMENT, endpoint_name=endpoint, lines=LOG_LINES, container_type=container)
-        return redact(str(text or "").strip())
-    except Exception as error:
-        run_logger().warning("The log of %s cannot be read: %s", container, redact(str(error)))
-        return ""
 
 
 def _give_traffic(workspace: AzureMLWorkspace, name: str) -> None:

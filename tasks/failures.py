@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tasks.azure_errors import PREEMPTED
-from tasks.errors import redact
+from tasks.azure_ml.azure_errors import PREEMPTED
+from tasks.azure_ml.errors import redact
+from tasks.azure_ml.tracking import RunDetails, Tracking
 from tasks.jobs import JobFailed, JobPreempted
 from tasks.stage import run_logger
-from tasks.tracking import RunDetails, Tracking
 from tasks.watch import Step
 
 LAST_LINES = 20

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
 from tasks.artifacts import publish_markdown
-from tasks.errors import read
+from tasks.azure_ml.errors import classify
 from tasks.models import FoundationModel
 from tasks.sampling.errors import DatasetError
 from tasks.sampling.results import SampledDataset
@@ -194,8 +194,8 @@ def _made_or_why_not(
             kept.unlink(missing_ok=True)  # the next run fetches it again
         return _none(str(error))
     except BaseException as error:  # a panic of `tokenizers` is no Exception
-        fault = read(error)
-        return _none(f"{fault.kind}: {fault.message}" if fault else f"{type(error).__name__} while counting")
+        info = classify(error)
+        return _none(f"{info.kind}: {info.message}" if info else f"{type(error).__name__} while counting")
 
 
 def _none(why: str) -> Forecast:

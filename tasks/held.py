@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 from blocks import AzureMLWorkspace
-from tasks.errors import if_there, redact
+from tasks.azure_ml.errors import find, redact
+from tasks.azure_ml.polling import polls
+from tasks.azure_ml.states import word
 from tasks.naming import DEPLOYMENT
-from tasks.pace import Pace
 from tasks.stage import run_logger
-from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import AmlCompute, OnlineDeployment, OnlineEndpoint
@@ -30,7 +29,7 @@ def nodes_up(workspace: AzureMLWorkspace, cluster: AmlCompute) -> int:
 def wait_until_idle_nodes_are_gone(workspace: AzureMLWorkspace, name: str, most_seconds: float) -> bool:
     """Waits until cluster `name` is down to its smallest size, at most as long as that takes by its own settings, and at most
     `most_seconds`. False at once if that frees no dedicated quota: it is as small already, of low-priority nodes, or gone."""
-    cluster: AmlCompute | None = if_there(lambda: workspace.client().compute.get(name))  # type: ignore[assignment]
+    cluster: AmlCompute | None = find(lambda: workspace.client().compute.get(name))
     if cluster is None:
         return False
     smallest, idle = int(cluster.min_instances or 0), float(cluster.idle_time_before_scale_down or 0)
@@ -40,10 +39,19 @@ def wait_until_idle_nodes_are_gone(workspace: AzureMLWorkspace, name: str, most_
     run_logger().info(
         "Cluster %s still holds its nodes, and their quota. Waiting up to %.0f s for them to go.", name, seconds
     )
-    deadline, pace = time.monotonic() + seconds, Pace()
-    while time.monotonic() < deadline and nodes_up(workspace, cluster) > smallest:
-        time.sleep(pace.pause())
+    for _ in polls(seconds):
+        if nodes_up(workspace, cluster) <= smallest:
+            break
     return True
+
+
+def nodes_that_stay(workspace: AzureMLWorkspace, name: str) -> tuple[str, str, int] | None:
+    """VM size and tier of cluster `name`, and how many nodes it keeps when nothing trains; None if it is gone."""
+    cluster: AmlCompute | None = find(lambda: workspace.client().compute.get(name))
+    if cluster is None:
+        return None
+    tier = "low_priority" if is_low_priority(cluster) else "dedicated"
+    return str(cluster.size), tier, int(cluster.min_instances or 0)
 
 
 def is_low_priority(cluster: AmlCompute) -> bool:
@@ -72,9 +80,9 @@ def cluster_doing(workspace: AzureMLWorkspace, name: str) -> str:
 
 def find_endpoint(workspace: AzureMLWorkspace, name: str) -> OnlineEndpoint | None:
     """The endpoint called `name`, or None if there is none."""
-    return if_there(lambda: workspace.client().online_endpoints.get(name))
+    return find(lambda: workspace.client().online_endpoints.get(name))
 
 
 def find_deployment(workspace: AzureMLWorkspace, endpoint: str) -> OnlineDeployment | None:
     """The run's deployment under `endpoint`, or None if there is none."""
-    return if_there(lambda: workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint))
+    return find(lambda: workspace.client().online_deployments.get(name=DEPLOYMENT, endpoint_name=endpoint))

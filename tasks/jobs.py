@@ -5,25 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blocks import AzureMLWorkspace
-from tasks.errors import if_there
+from tasks.azure_ml.errors import find
+from tasks.azure_ml.states import ENDED, ENDED_BADLY, word
 from tasks.naming import RUN_TAG, RunNames, run_id_of
-from tasks.states import word
+from tasks.runs import RunState, lives, read_run, state_of
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Job
 
-COMPLETED = "Completed"
-ENDED_BADLY = frozenset({"Failed", "Canceled"})
-"""NotResponding is no end: from it a job goes back to any state (Microsoft Learn, KnownJobStatus)."""
-ENDED = ENDED_BADLY | {COMPLETED}
-CANCELLING = "CancelRequested"
-WORKING = frozenset({"Running", "Finalizing", CANCELLING, "NotResponding"})
-"""In these a job or step has its nodes; before, they are waited for, which costs nothing."""
 MOST_ATTEMPTS = 100
 
 
 class JobFailed(Exception):
     """The pipeline job ended without a model. The message carries the failing step's own error and last log lines."""
+
+
+class JobTaken(Exception):
+    """The job is another run's, which waits for it."""
 
 
 class JobPreempted(JobFailed):
@@ -36,7 +34,7 @@ class JobStuck(JobFailed):
 
 def find_job(workspace: AzureMLWorkspace, name: str) -> Job | None:
     """The job called `name`, or None if there is none."""
-    return if_there(lambda: workspace.client().jobs.get(name))
+    return find(lambda: workspace.client().jobs.get(name))
 
 
 def attempts(workspace: AzureMLWorkspace, names: RunNames) -> list[Job]:
@@ -53,10 +51,24 @@ def attempts(workspace: AzureMLWorkspace, names: RunNames) -> list[Job]:
 
 
 def take_over(workspace: AzureMLWorkspace, job: Job, names: RunNames) -> Job:
-    """Makes another run's job this run's, if it still runs: whose tag it carries decides who cancels it in the end."""
-    if run_id_of(job.tags) == names.run_id or word(job.status) in ENDED:
+    """Makes the job of a run that is over this run's, if it still runs: whose tag it carries decides who cancels it in the end.
+
+    Raises:
+        JobTaken: its run is not over, as far as Prefect's server knows.
+    """
+    of = run_id_of(job.tags)
+    if of == names.run_id or word(job.status) in ENDED:
         return job
-    return workspace.client().jobs.update(str(job.name), tags={RUN_TAG: str(names.run_id)})
+    its = read_run(of) if of else None
+    if of and state_of(its) is RunState.UNKNOWN:
+        raise JobTaken(
+            f"Job {job.name} still runs, for flow run {of}, which this Prefect server does not know: nobody can say whether it "
+            "waits for the job. Nothing of it was touched. Start this run again when the job has ended: nothing trains twice then."
+        )
+    if its and state_of(its) is RunState.ALIVE:
+        raise JobTaken(lives(its, f"Job {job.name}"))
+    taken: Job = workspace.client().jobs.update(str(job.name), tags={RUN_TAG: str(names.run_id)})
+    return taken
 
 
 def studio_url(job: Job) -> str:

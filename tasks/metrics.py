@@ -14,13 +14,13 @@ from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from tasks.artifacts import line_chart, markdown_table, publish_markdown
-from tasks.credentials import WhereAndWho
-from tasks.errors import if_there
+from tasks.azure_ml.errors import find
+from tasks.azure_ml.tracking import Measured, Tracking
+from tasks.credentials import WorkspaceIdentity
 from tasks.forecast import LEARNT_FROM, Forecast
-from tasks.form import Group
+from tasks.form import ParameterGroup
 from tasks.naming import dated, predecessor
 from tasks.stage import run_logger, stage
-from tasks.tracking import Measured, Tracking
 from tasks.waiting import FinishedJob
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LOSS, EVAL_LOSS = "loss", "eval_loss"
 """As transformers' Trainer names them; the component logs them under these names to the pipeline's run."""
+SHOWN_STEPS = 20
+"""Of a history, at most: more are for the chart, and for MLflow."""
 RESUMED_AT = "checkpoint_load_step"
 FIGURES = {
     "used": "rows_used", "left_out": "rows_left_out", "too_long": "rows_left_out_too_long", "truncated": "rows_truncated",
@@ -36,7 +38,7 @@ FIGURES = {
 """The metrics that tell what became of a split's rows, behind its name and an underscore."""
 
 
-class MetricGate(Group):
+class GateParameters(ParameterGroup):
     """What a model must reach to be registered. An empty field sets no bound."""
 
     max_eval_loss: float | None = Field(
@@ -44,12 +46,15 @@ class MetricGate(Group):
         gt=0,
         title="Highest loss",
         description="Validation loss (nats a token) above which the model is rejected.",
+        examples=[1.5],
     )
     max_worse_than_champion: float | None = Field(
         None,
         ge=0,
         title="Worse than champion by",
-        description="How much higher the validation loss may be than that of the model registered last (nats a token).",
+        description="How much higher the validation loss may be than the champion's (nats a token): the newest version of the same "
+        "model name that has one. Without a champion nothing is checked.",
+        examples=[0.05],
     )
     must_improve: bool = Field(
         False,
@@ -83,7 +88,8 @@ class LearntRows(BaseModel):
         rows = self.used + self.left_out
         told = f"{self.used} of {rows} rows, {self.tokens_with_loss:,} of their {self.tokens:,} tokens are learnt"
         if self.left_out:
-            why = f", {self.too_long} of them for no answer within max_seq_length" if self.too_long else ""
+            some = f"{self.too_long} of them " if self.too_long < self.left_out else ""
+            why = f", {some}for no answer within max_seq_length" if self.too_long else ""
             told += f"; {self.left_out} {'row was' if self.left_out == 1 else 'rows were'} left out{why}"
         return told + (f"; {self.truncated} cut off" if self.truncated else "")
 
@@ -106,7 +112,7 @@ class MetricReview(BaseModel):
 
 @stage
 def review_metrics(
-    workspace: AzureMLWorkspace, where: WhereAndWho, job: FinishedJob, gate: MetricGate, model_name: str
+    workspace: AzureMLWorkspace, where: WorkspaceIdentity, job: FinishedJob, gate: GateParameters, model_name: str
 ) -> MetricReview:
     """Reads the job's loss and validation loss, compares them with `gate` and the champion among `model_name`'s versions."""
     tracking = Tracking(workspace, where.tracking_uri)
@@ -136,11 +142,24 @@ def review_metrics(
         _shown(after),
         "open" if review.accepted else "closed: " + " ".join(reasons),
     )
-    chart = line_chart(
-        {name: line for name, line in (("training loss", loss), ("validation loss", evaluations)) if line}
-    )
-    publish_markdown("metrics", f"Metrics of {job.name}", f"{chart}\n\n{_page(review, job.forecast)}")
+    curves = {name: line for name, line in (("training loss", loss), ("validation loss", evaluations)) if line}
+    page = (line_chart(curves), _page(review, job.forecast), history_table(curves))
+    publish_markdown("metrics", f"Metrics of {job.name}", "\n\n".join(filter(None, page)))
     return review
+
+
+def history_table(curves: dict[str, list[tuple[int, float]]]) -> str:
+    """The `curves`, each of (step, value), beside each other by step: all of a short history, evenly chosen steps of a long one,
+    the first and the last among them. Empty if there are none."""
+    from pandas import DataFrame
+
+    table = DataFrame({name: {step: _shown(value) for step, value in line} for name, line in curves.items()})
+    if table.empty:
+        return ""
+    shown = min(SHOWN_STEPS, len(table))
+    places = sorted({round(number * (len(table) - 1) / max(1, shown - 1)) for number in range(shown)})
+    chosen = table.sort_index().fillna("").iloc[places]
+    return markdown_table(("step", *chosen.columns), chosen.itertuples())
 
 
 def _page(review: MetricReview, forecast: Forecast) -> str:
@@ -226,7 +245,11 @@ def curve(measured: Sequence[Measured]) -> list[tuple[int, float]]:
 
 
 def why_closed(
-    gate: MetricGate, before: float | None, after: float | None, champion: Champion | None, trained: float | None = None
+    gate: GateParameters,
+    before: float | None,
+    after: float | None,
+    champion: Champion | None,
+    trained: float | None = None,
 ) -> list[str]:
     """Why the model must not go on: a training that diverged, a loss that is none, or the bounds of `gate` that are not kept.
 
@@ -263,7 +286,7 @@ def why_closed(
 def find_champion(workspace: AzureMLWorkspace, model_name: str, other_than_job: str) -> Champion | None:
     """The newest version of `model_name` that carries a validation loss which can be compared with, apart from one made from
     this very job."""
-    versions = if_there(lambda: list(workspace.client().models.list(name=model_name))) or []
+    versions = find(lambda: list(workspace.client().models.list(name=model_name))) or []
     measured = [
         version
         for version in versions

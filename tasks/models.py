@@ -14,25 +14,31 @@ from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from blocks.names import REGISTRY_MODEL, RegistryModelName
-from tasks.errors import Refused, lists_as_missing
-from tasks.form import Group
-from tasks.skus import MinimumSpec
+from tasks.azure_ml.errors import InvalidConfiguration, is_not_found
+from tasks.azure_ml.skus import MinimumSpec
+from tasks.azure_ml.states import word
+from tasks.form import ParameterGroup
 from tasks.stage import run_logger, stage
-from tasks.states import word
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Model
     from azure.ai.ml.operations import ModelOperations
 
 
-class ModelChoice(Group):
+class ModelParameters(ParameterGroup):
     """Which foundation model is fine-tuned."""
 
     name: RegistryModelName = Field(
-        "Phi-3-mini-4k-instruct", title="Model", description=f"Its name in the registry. {REGISTRY_MODEL.bounds}"
+        "Phi-3-mini-4k-instruct",
+        title="Model",
+        description=f"The base model, by its name in the registry. {REGISTRY_MODEL.bounds}",
     )
     version: str | None = Field(
-        None, min_length=1, title="Version", description="Default: the latest. The run records which it was."
+        None,
+        min_length=1,
+        title="Version",
+        description="The base model's version. Default: the latest. The run records which it was.",
+        examples=["13"],
     )
     allow_retired: bool = Field(
         False,
@@ -61,11 +67,11 @@ class FoundationModel(BaseModel):
 
 
 @stage
-def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelChoice) -> FoundationModel:
+def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelParameters) -> FoundationModel:
     """Reads `choice` from the registry.
 
     Raises:
-        Refused: there is no such model, or it is archived or retired (unless the choice allows that).
+        InvalidConfiguration: there is no such model, or it is archived or retired (unless the choice allows that).
     """
     models = workspace.registry_client().models
     where = f"model {choice.name}{f' version {choice.version}' if choice.version else ''} in registry {workspace.registry_name}"
@@ -76,8 +82,8 @@ def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelChoice) -> F
             else models.get(choice.name, label="latest")
         )
     except Exception as error:
-        if lists_as_missing(error) or "does not exist" in str(error):
-            raise Refused(
+        if is_not_found(error) or "does not exist" in str(error):
+            raise InvalidConfiguration(
                 f"There is no {where}. Choose one from the model catalog (https://ml.azure.com/models)."
             ) from error
         raise
@@ -85,7 +91,7 @@ def find_foundation_model(workspace: AzureMLWorkspace, choice: ModelChoice) -> F
     model.archived = model.archived or _is_archived(models, model)
     trouble = why_unusable(model, today=datetime.now(UTC).date())
     if trouble and not choice.allow_retired:
-        raise Refused(f"{trouble} Choose another model, or set model.allow_retired to try all the same.")
+        raise InvalidConfiguration(f"{trouble} Choose another model, or set model.allow_retired to try all the same.")
     if trouble:
         run_logger().warning("%s Going on, since model.allow_retired is set.", trouble)
     run_logger().info("Base model %s, version %s.", model.name, model.version)

@@ -16,23 +16,33 @@ from blocks.names import EXPERIMENT, MODEL
 
 PREFIX = "ft-"
 RUN_TAG = "prefect_flow_run_id"
+SERVER_TAG, BLOCK_TAG = "prefect_server", "prefect_block"
+"""Of every resource: which Prefect server knows its run, and which AzureMLWorkspace block that run worked with."""
+CREATOR_TAG, CREATOR = "created_by", "finetune"
 NIGHT_TAG = "scheduled_start"
 """Of a job: for when the run that submitted it was scheduled."""
 DEPLOYMENT = "demo"
+OUTPUT = "trained_model"
+"""Of the pipeline job: the tuned model."""
 
 
 @dataclass(frozen=True)
 class RunNames:
     """The names of one flow run's resources.
 
-    `job_key` names the job instead of the run: another run's id or job name takes over that run's job, any other word
-    is a job that all runs with that word share.
+    `resume_run`: the run with whose job it goes on. `job_key`: in its place a word that names a job, which older versions took;
+    one run after the other goes on with it.
     """
 
     run_id: UUID
+    resume_run: UUID | None = None
     job_key: str | None = None
     night: datetime | None = None
     """For when the run was scheduled."""
+    server: str = ""
+    """The id of the Prefect server that knows the run."""
+    block: str = ""
+    """The AzureMLWorkspace block that it works with."""
 
     @property
     def endpoint(self) -> str:
@@ -41,12 +51,12 @@ class RunNames:
 
     @property
     def _base_job(self) -> str:
-        if self.job_key is None:
-            return PREFIX + short(self.run_id)
-        try:
-            return PREFIX + short(UUID(self.job_key))
-        except ValueError:
-            return self.job_key if self.job_key.startswith(PREFIX) else PREFIX + self.job_key
+        return PREFIX + (self.job_key.removeprefix(PREFIX) if self.job_key else short(self.resume_run or self.run_id))
+
+    @property
+    def shares(self) -> bool:
+        """Whether its job may be another run's."""
+        return bool(self.resume_run or self.job_key)
 
     def job(self, attempt: int) -> str:
         """The run's first job, or its successor `-r2`, `-r3`, ... after failures."""
@@ -54,7 +64,13 @@ class RunNames:
 
     def tags(self, **more: str) -> dict[str, str]:
         """What every resource of the run carries: the reaper and people find its run by them."""
-        return {RUN_TAG: str(self.run_id), "created_by": "finetune", **more}
+        whose = {SERVER_TAG: self.server, BLOCK_TAG: self.block}
+        return {
+            RUN_TAG: str(self.run_id),
+            CREATOR_TAG: CREATOR,
+            **{tag: value for tag, value in whose.items() if value},
+            **more,
+        }
 
 
 def short(run_id: UUID) -> str:
@@ -126,6 +142,11 @@ def dated(version: str) -> str:
     if not version.isdecimal() or not 10**9 <= int(version) < 2**31:
         return version
     return f"{version} ({datetime.fromtimestamp(int(version), UTC):%d %B %Y})"
+
+
+def night_label(due: datetime) -> str:
+    """When a run was due, in UTC, for people: to the minute, or to the second for one that somebody started by hand."""
+    return f"{due.astimezone(UTC):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
 def slug(text: str) -> str:

@@ -5,18 +5,18 @@ Promise: reads only, and never counts anything that carries no run's tag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from blocks import AzureMLWorkspace
-from tasks.jobs import ENDED
-from tasks.naming import is_derived, run_id_in, run_id_of
-from tasks.states import word
-from tasks.teardown import EXPIRES_TAG, KEEP_TAG
+from tasks.azure_ml.states import ENDED, word
+from tasks.cost import Prices, an_hour_by_tag
+from tasks.naming import CREATOR, CREATOR_TAG, SERVER_TAG, is_derived, run_id_in, run_id_of
+from tasks.release import EXPIRES_TAG, KEEP_TAG, moment
+from tasks.runs import RunState
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Job, OnlineEndpoint
@@ -25,13 +25,8 @@ OLDEST_JOB = timedelta(days=31)
 """A job that began earlier has long met any deadline (30 days at most); the listing is newest first."""
 
 
-class RunState(StrEnum):
-    """What Prefect says of a run."""
-
-    ALIVE = "alive"
-    SUCCEEDED = "succeeded"
-    ENDED_BADLY = "failed, crashed or cancelled"
-    UNKNOWN = "unknown to Prefect"
+NOT_NAMED = "not-named"
+"""Stands for the server of what names none."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,22 @@ class Leftover:
     created: datetime | None
     tags: dict[str, str]
 
+    def is_known_to(self, server: str, run: RunState) -> bool:
+        """Whether the Prefect server with this id, which says `run` of its run, is the one to say what becomes of it. What an
+        older version made names no server."""
+        named = self.tags.get(SERVER_TAG)
+        return named == server or (named is None and run is not RunState.UNKNOWN)
+
+    def told(self, now: datetime, prices: Prices | None) -> str:
+        """What belongs to another server, for a person."""
+        named = self.tags.get(SERVER_TAG)
+        server = f"Prefect server {named}" if named else "a Prefect server that is not named"
+        return (
+            f"{self.kind.capitalize()} {self.name} was made {self.hours(now):.1f} hours ago by flow run {self.run_id} of {server}, "
+            f"not of this one. It stays, and costs {an_hour_by_tag(prices, self.tags)} an hour while it works. If that server is "
+            f"gone, or says that the run is over, run the reaper with server {named or NOT_NAMED}."
+        )
+
     def hours(self, now: datetime) -> float:
         """Since it was made; 0 if Azure does not say when that was."""
         return (now - self.created).total_seconds() / 3600 if self.created else 0.0
@@ -52,11 +63,15 @@ class Leftover:
 def leftovers(workspace: AzureMLWorkspace) -> Iterator[Leftover]:
     """Everything in the workspace that a run of this flow made and that may cost money."""
     for endpoint in workspace.client().online_endpoints.list():
-        if run_id := run_id_of(endpoint.tags):
+        if (run_id := run_id_of(endpoint.tags)) and _is_ours(endpoint.tags):
             yield Leftover("endpoint", str(endpoint.name), run_id, _endpoint_created(endpoint), endpoint.tags or {})
     for job, created in _unfinished_jobs(workspace):
-        if run_id := run_id_of(job.tags):
+        if (run_id := run_id_of(job.tags)) and _is_ours(job.tags):
             yield Leftover("job", str(job.name), run_id, created, job.tags or {})
+
+
+def _is_ours(tags: Mapping[str, str] | None) -> bool:
+    return (tags or {}).get(CREATOR_TAG) == CREATOR
 
 
 def unproven(workspace: AzureMLWorkspace) -> Iterator[str]:
@@ -98,7 +113,7 @@ def why_release(
     `grace_minutes`: what is younger stays, so that a run that is just ending can release it itself. `ttl_hours`: how old
     what belongs to an unknown run must be.
     """
-    expires = _moment(leftover.tags.get(EXPIRES_TAG))
+    expires = moment(leftover.tags.get(EXPIRES_TAG))
     if run is RunState.ALIVE or leftover.hours(now) * 60 < grace_minutes:
         return None
     if expires is not None and expires <= now:
@@ -112,17 +127,9 @@ def why_release(
 
 
 def _endpoint_created(endpoint: OnlineEndpoint) -> datetime | None:
-    return _moment((endpoint.properties or {}).get("createdAt"))
+    return moment((endpoint.properties or {}).get("createdAt"))
 
 
 def _job_created(job: Job) -> datetime | None:
     created = getattr(job.creation_context, "created_at", None)
-    return created if isinstance(created, datetime) else _moment(created)
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return created if isinstance(created, datetime) else moment(created)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from tasks.errors import Refused
-from tasks.form import Group
+from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.form import ParameterGroup, shown
 
 DEFAULTS: dict[str, Any] = {
     "num_train_epochs": 3,
@@ -30,63 +30,113 @@ Scheduler = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "c
 Scalar = bool | int | float | str
 
 
-def _default(name: str) -> str:
-    otherwise = DEFAULTS.get(name, "the component's own")
-    return f"Default: the model's own, else {otherwise}."
+def _field(name: str, title: str, what: str, example: Any, **bounds: Any) -> Any:
+    """A field that is empty unless somebody decides. `what`: its first sentence."""
+    otherwise = shown(DEFAULTS[name]) if name in DEFAULTS else "the component's own"
+    said = f"{what} Default: the model's own, else {otherwise}."
+    return Field(None, title=title, description=said, examples=[example], **bounds)
 
 
-class TrainingParameters(Group):
+class TrainingParameters(ParameterGroup):
     """How the model is trained. An empty field leaves the choice to the model's publisher, then to the reference."""
 
-    num_train_epochs: int | None = Field(None, ge=1, le=1000, title="Epochs", description=_default("num_train_epochs"))
-    max_steps: int | None = Field(
-        None, ge=-1, title="Most steps", description="Ends the training early; -1: the epochs decide."
+    num_train_epochs: int | None = _field(
+        "num_train_epochs", "Epochs", "How often all training rows are learnt.", 1, ge=1, le=1000
     )
-    per_device_train_batch_size: int | None = Field(
-        None, ge=1, le=4096, title="Batch size", description=_default("per_device_train_batch_size")
+    max_steps: int | None = _field(
+        "max_steps", "Most steps", "Optimizer steps after which the training ends; -1: the epochs decide.", 500, ge=-1
     )
-    per_device_eval_batch_size: int | None = Field(
-        None, ge=1, le=4096, title="Evaluation batch size", description=_default("per_device_eval_batch_size")
+    per_device_train_batch_size: int | None = _field(
+        "per_device_train_batch_size", "Batch size", "Rows that one GPU learns at a time.", 4, ge=1, le=4096
     )
-    gradient_accumulation_steps: int | None = Field(
-        None, ge=1, le=4096, title="Gradient accumulation", description="Batches per optimizer step."
+    per_device_eval_batch_size: int | None = _field(
+        "per_device_eval_batch_size", "Evaluation batch size", "Rows that one GPU measures at a time.", 4, ge=1, le=4096
     )
-    learning_rate: float | None = Field(None, gt=0, le=1, title="Learning rate", description=_default("learning_rate"))
-    lr_scheduler_type: Scheduler | None = Field(None, title="Scheduler", description=_default("lr_scheduler_type"))
-    warmup_steps: int | None = Field(None, ge=0, title="Warm-up steps", description=_default("warmup_steps"))
-    weight_decay: float | None = Field(None, ge=0, le=1, title="Weight decay", description=_default("weight_decay"))
-    max_seq_length: int | None = Field(
-        None,
+    gradient_accumulation_steps: int | None = _field(
+        "gradient_accumulation_steps",
+        "Gradient accumulation",
+        "Batches whose gradients are added up to one optimizer step.",
+        8,
+        ge=1,
+        le=4096,
+    )
+    learning_rate: float | None = _field(
+        "learning_rate", "Learning rate", "The peak learning rate: how far a step moves the weights.", 2e-5, gt=0, le=1
+    )
+    lr_scheduler_type: Scheduler | None = _field(
+        "lr_scheduler_type", "Scheduler", "How the learning rate goes from its highest to the end.", "linear"
+    )
+    warmup_steps: int | None = _field(
+        "warmup_steps", "Warm-up steps", "Optimizer steps in which the learning rate rises from 0.", 10, ge=0
+    )
+    weight_decay: float | None = _field(
+        "weight_decay",
+        "Weight decay",
+        "Each step shrinks every weight by the learning rate times this; 0: off.",
+        0.01,
+        ge=0,
+        le=1,
+    )
+    max_seq_length: int | None = _field(
+        "max_seq_length",
+        "Sequence length",
+        "Tokens of one conversation; longer ones are cut. -1: as many as the model takes.",
+        2048,
         ge=-1,
         le=1_000_000,
-        title="Sequence length",
-        description="Tokens; longer conversations are cut. -1: the model's.",
     )
-    apply_lora: bool | None = Field(None, title="LoRA", description=_default("apply_lora"))
-    lora_r: int | None = Field(None, ge=1, le=1024, title="LoRA rank", description=_default("lora_r"))
-    lora_alpha: int | None = Field(None, ge=1, le=4096, title="LoRA alpha", description=_default("lora_alpha"))
-    lora_dropout: float | None = Field(None, ge=0, lt=1, title="LoRA dropout", description=_default("lora_dropout"))
-    apply_deepspeed: bool | None = Field(None, title="DeepSpeed", description=_default("apply_deepspeed"))
-    deepspeed_stage: Literal[2, 3] | None = Field(
-        None, title="DeepSpeed stage", description=_default("deepspeed_stage")
+    apply_lora: bool | None = _field(
+        "apply_lora", "LoRA", "Train small matrices beside the weights in place of all weights.", True
     )
-    precision: Literal["16", "32"] | None = Field(None, title="Precision", description=_default("precision"))
-    seed: int | None = Field(None, ge=0, title="Seed", description=_default("seed"))
-    logging_steps: int | None = Field(
-        None, ge=1, title="Logging steps", description="Steps from one logged loss to the next."
+    lora_r: int | None = _field("lora_r", "LoRA rank", "Width of LoRA's matrices.", 8, ge=1, le=1024)
+    lora_alpha: int | None = _field(
+        "lora_alpha", "LoRA alpha", "LoRA's scale: its updates are multiplied by alpha / rank.", 16, ge=1, le=4096
     )
-    evaluation_strategy: Literal["epoch", "steps", "disable"] | None = Field(
-        None, title="Evaluate", description="When the validation loss is measured."
+    lora_dropout: float | None = _field(
+        "lora_dropout", "LoRA dropout", "The share of LoRA's inputs that is left out at random.", 0.05, ge=0, lt=1
     )
-    eval_steps: int | None = Field(
-        None, ge=1, title="Evaluation steps", description="With evaluation 'steps': how many."
+    apply_deepspeed: bool | None = _field(
+        "apply_deepspeed", "DeepSpeed", "Spread the optimizer's state over the GPUs (DeepSpeed ZeRO).", True
     )
-    save_total_limit: int | None = Field(None, ge=-1, title="Checkpoints kept", description="-1: all.")
+    deepspeed_stage: Literal[2, 3] | None = _field(
+        "deepspeed_stage", "DeepSpeed stage", "2 spreads gradients and optimizer states, 3 the weights, too.", 3
+    )
+    precision: Literal["16", "32"] | None = _field(
+        "precision", "Precision", "Bits of a floating-point number while training.", "16"
+    )
+    seed: int | None = _field("seed", "Seed", "Decides the order of the rows and LoRA's first weights.", 42, ge=0)
+    logging_steps: int | None = _field(
+        "logging_steps", "Logging steps", "Optimizer steps from one logged loss to the next.", 10, ge=1
+    )
+    evaluation_strategy: Literal["epoch", "steps", "disable"] | None = _field(
+        "evaluation_strategy",
+        "Evaluate",
+        "When the validation loss is measured: after each epoch, every eval_steps steps, or never.",
+        "epoch",
+    )
+    eval_steps: int | None = _field(
+        "eval_steps",
+        "Evaluation steps",
+        "Optimizer steps from one measurement to the next, if evaluated by steps.",
+        100,
+        ge=1,
+    )
+    save_total_limit: int | None = _field(
+        "save_total_limit", "Checkpoints kept", "How many of the newest checkpoints stay; -1: all.", 1, ge=-1
+    )
     num_nodes_finetune: int | None = Field(
-        None, ge=1, le=100, title="Nodes", description="Machines that train together. Default: 1."
+        None,
+        ge=1,
+        le=100,
+        title="Nodes",
+        description="Machines of the cluster that train together. Default: the model's own, else 1.",
+        examples=[2],
     )
     other: dict[str, Scalar] = Field(
-        default_factory=dict, title="Other inputs", description="Any further input of the component, by its own name."
+        default_factory=dict,
+        title="Other inputs",
+        description="Any further input of the component, by its own name.",
+        examples=[{"lora_target_modules": "q_proj,v_proj"}],
     )
 
     @model_validator(mode="after")
@@ -137,7 +187,7 @@ def merge(
     rate: an explicit rate outside is refused, a default is moved to the bound.
 
     Raises:
-        Refused: an explicit parameter is unknown to the component, or its value is not one that it takes.
+        InvalidConfiguration: an explicit parameter is unknown to the component, or its value is not one that it takes.
     """
     chosen: dict[str, tuple[Any, Source]] = {name: (value, "default") for name, value in defaults.items()}
     chosen |= {name: (value, "model") for name, value in of_model.items()}
@@ -147,7 +197,9 @@ def merge(
     for name, (value, source) in sorted(chosen.items()):
         if name not in declared:
             if source == "explicit":
-                raise Refused(f"The pipeline component has no input '{name}'. Take it out of the training parameters.")
+                raise InvalidConfiguration(
+                    f"The pipeline component has no input '{name}'. Take it out of the training parameters."
+                )
             note = (
                 "bounds the learning rate"
                 if name in ("learning_rate_min", "learning_rate_max")
@@ -168,7 +220,9 @@ def _within(rate: float, lowest: Any, highest: Any, source: Source) -> tuple[flo
     if low <= rate <= high:
         return rate, ""
     if source == "explicit":
-        raise Refused(f"learning_rate {rate:g} is outside what the model's publisher allows: {low:g} to {high:g}.")
+        raise InvalidConfiguration(
+            f"learning_rate {rate:g} is outside what the model's publisher allows: {low:g} to {high:g}."
+        )
     bound = min(max(rate, low), high)
     return bound, f"moved from {rate:g} to the model's bound"
 
@@ -187,14 +241,14 @@ def _fitted(name: str, value: Any, declared: DeclaredInput) -> Scalar:
             case _:
                 fitted = str(value).lower() if isinstance(value, bool) else str(value)
     except (TypeError, ValueError) as error:
-        raise Refused(f"{name} must be of type {declared.type}, not {value!r}.") from error
+        raise InvalidConfiguration(f"{name} must be of type {declared.type}, not {value!r}.") from error
     if declared.enum and str(fitted).lower() not in {str(allowed).lower() for allowed in declared.enum}:
-        raise Refused(f"{name} must be one of {', '.join(map(str, declared.enum))}, not {fitted}.")
+        raise InvalidConfiguration(f"{name} must be one of {', '.join(map(str, declared.enum))}, not {fitted}.")
     if isinstance(fitted, int | float) and not isinstance(fitted, bool):
         if declared.min is not None and fitted < declared.min:
-            raise Refused(f"{name} must be at least {declared.min:g}, not {fitted}.")
+            raise InvalidConfiguration(f"{name} must be at least {declared.min:g}, not {fitted}.")
         if declared.max is not None and fitted > declared.max:
-            raise Refused(f"{name} must be at most {declared.max:g}, not {fitted}.")
+            raise InvalidConfiguration(f"{name} must be at most {declared.max:g}, not {fitted}.")
     return fitted
 
 

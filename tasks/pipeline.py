@@ -9,31 +9,31 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from blocks.names import COMPONENT, EXPERIMENT, ComponentName, ExperimentName
 from tasks.artifacts import publish_table
+from tasks.azure_ml.errors import InvalidConfiguration, is_not_found
+from tasks.azure_ml.states import CANCELLING, ENDED_BADLY, word
 from tasks.compute import ValidatedCompute
-from tasks.dataset import SampledDataset
-from tasks.errors import Refused, lists_as_missing
+from tasks.cost import machines_tag
 from tasks.forecast import Forecast, forecast_learning
-from tasks.form import Group
-from tasks.jobs import CANCELLING, ENDED_BADLY, JobFailed, attempts, studio_url, take_over
+from tasks.form import ParameterGroup
+from tasks.jobs import JobFailed, attempts, studio_url, take_over
 from tasks.models import FoundationModel
-from tasks.naming import NIGHT_TAG, RunNames, dataset_word, experiment_name
+from tasks.naming import NIGHT_TAG, OUTPUT, RunNames, dataset_word, experiment_name
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
+from tasks.release import cancel_job
 from tasks.sampling.assets import register_data_assets
+from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
-from tasks.states import word
-from tasks.teardown import cancel_job
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Component, Job, PipelineJob
 
-OUTPUT = "trained_model"
 CHECKPOINTS, RESUME = "pytorch_model_folder", "resume_from_checkpoint"
 """The component's output that holds the checkpoints while it trains, and the input that makes it look for them there."""
 
@@ -41,7 +41,7 @@ _BUILDING = Lock()
 """The SDK's pipeline builder gathers nodes on one stack for the whole process: runs in threads would take each other's."""
 
 
-class PipelineChoice(Group):
+class PipelineParameters(ParameterGroup):
     """Which pipeline trains, under which experiment, and how long it may take."""
 
     component: ComponentName = Field(
@@ -50,12 +50,16 @@ class PipelineChoice(Group):
         description=f"The registry's pipeline component. {COMPONENT.bounds}",
     )
     component_version: str | None = Field(
-        None, title="Component version", description="Default: the latest. The run records which it was."
+        None,
+        title="Component version",
+        description="The pipeline component's version. Default: the latest. The run records which it was.",
+        examples=["0.0.65"],
     )
     experiment: ExperimentName | None = Field(
         None,
         title="Experiment",
-        description=f"{EXPERIMENT.bounds} Default: `chat_completion_` and the model's name, with dashes for dots.",
+        description=f"The experiment that the job is listed under. {EXPERIMENT.bounds} Default: `chat_completion_` "
+        "and the model's name, with dashes for dots.",
     )
     max_attempts: int = Field(
         3,
@@ -70,22 +74,22 @@ class PipelineChoice(Group):
         gt=0,
         le=720,
         title="Deadline (hours)",
-        description="A job that has not ended by then is cancelled, and the run fails. From when the run began to watch it; a "
-        "successor has as long again.",
+        description="Hours after which a job that has not ended is cancelled, and the run fails. From when the run began to watch "
+        "it; a successor has as long again.",
     )
     stuck_after_minutes: float = Field(
         240.0,
         gt=0,
         title="Stuck after (minutes)",
-        description="A job that shows no new state, step or metric for so long is cancelled, and the run fails.",
+        description="A job that shows no new state, step or metric for so many minutes is cancelled, and the run fails.",
     )
     tolerate_errors_minutes: float = Field(
         20.0,
         gt=0,
         le=1440,
         title="Tolerate errors (minutes)",
-        description="For how long Azure may fail to answer while the job is watched, before the run fails and cancels it. Raise it "
-        "where the network is poor.",
+        description="For how many minutes Azure may fail to answer while the job is watched, before the run fails and cancels it. "
+        "Raise it where the network is poor.",
     )
 
 
@@ -95,7 +99,7 @@ class SubmittedJob(BaseModel):
     name: str
     attempt: int
     adopted: bool
-    """Whether it was there already: submitted by an earlier try of this run, or by the run that `job_key` names."""
+    """Whether it was there already: submitted by an earlier try of this run, or by the run that `resume_run` names."""
     display_name: str
     experiment: str
     studio_url: str
@@ -115,26 +119,32 @@ def submit_pipeline(
     compute: ValidatedCompute,
     data: SampledDataset,
     training: TrainingParameters,
-    choice: PipelineChoice,
+    choice: PipelineParameters,
     tokenizer: str | None = None,
 ) -> SubmittedJob:
     """Finds the run's job or submits it, after it has told what can be learnt: by `tokenizer`, a tokenizer.json or its
     folder, else by the model's own.
 
     Raises:
-        Refused: a parameter is not one the component takes, or there is no such component.
+        InvalidConfiguration: a parameter is not one the component takes, there is no such component, or no job to go on with.
+        JobTaken: the job is that of a run that is not over.
         JobFailed: the run has had as many jobs as it may.
     """
     found = attempts(workspace, names)
     if found and word(found[-1].status) == CANCELLING:
         run_logger().info("Job %s is being cancelled: waiting for its end.", found[-1].name)
-        cancel_job(workspace, str(found[-1].name), run_logger())
+        cancel_job(workspace, str(found[-1].name), run_logger(), of=names.run_id)
         found = attempts(workspace, names)
     if found and word(found[-1].status) not in ENDED_BADLY:
         run_logger().info("Job %s is there already (%s): taking it over.", found[-1].name, word(found[-1].status))
         job = take_over(workspace, found[-1], names)
         forecast = forecast_learning(workspace, model, data, tokenizer, job.tags or {})
         return _describe(job, len(found), adopted=True, parameters=[], forecast=forecast)
+    if names.resume_run and not found:
+        raise InvalidConfiguration(
+            f"Flow run {names.resume_run} has no job in workspace {workspace.workspace_name}: there is no such run, it ended "
+            "before it could submit one, or it worked elsewhere. Nothing was trained. Leave resume_run empty to train anew."
+        )
     if len(found) >= choice.max_attempts:
         raise JobFailed(
             f"Job {found[-1].name} ended as {word(found[-1].status)}, and the run may submit no more than {choice.max_attempts} "
@@ -155,6 +165,7 @@ def submit_pipeline(
         data_source=data.source,
         data_revision=data.revision,
         data_sha256=data.sha256,
+        machines=machines_tag(compute.nodes, compute.size, compute.tier),
         max_seq_length=str(values.get("max_seq_length", -1)),
         **({NIGHT_TAG: f"{names.night:%Y-%m-%dT%H:%M:%SZ}"} if names.night else {}),
     )
@@ -172,15 +183,15 @@ def submit_pipeline(
     return _describe(submitted, len(found) + 1, adopted=False, parameters=parameters, forecast=forecast)
 
 
-def _component(workspace: AzureMLWorkspace, choice: PipelineChoice) -> Component:
+def _component(workspace: AzureMLWorkspace, choice: PipelineParameters) -> Component:
     components = workspace.registry_client().components
     try:
         if choice.component_version:
-            return components.get(choice.component, version=choice.component_version)
-        return components.get(choice.component, label="latest")
+            return cast("Component", components.get(choice.component, version=choice.component_version))
+        return cast("Component", components.get(choice.component, label="latest"))
     except Exception as error:
-        if lists_as_missing(error):
-            raise Refused(
+        if is_not_found(error):
+            raise InvalidConfiguration(
                 f"Registry {workspace.registry_name} has no component {choice.component} version "
                 f"{choice.component_version or 'latest'}. Correct pipeline.component or pipeline.component_version."
             ) from error
@@ -244,9 +255,9 @@ def _build(
     inputs = {name: value for name, value in inputs.items() if name in declared}
     shown = display_name(model.name, dataset_word(data.source), values, compute.gpus_per_node)
 
-    @pipeline(name=shown)  # type: ignore[call-overload,untyped-decorator]
+    @pipeline(None, name=shown)
     def create_pipeline() -> dict[str, Any]:
-        chat_completion_pipeline = component(**inputs)  # type: ignore[operator]
+        chat_completion_pipeline = component(**inputs)
         outputs = {OUTPUT: chat_completion_pipeline.outputs.mlflow_model_folder}
         if CHECKPOINTS in component.outputs:
             outputs[CHECKPOINTS] = chat_completion_pipeline.outputs[CHECKPOINTS]
@@ -256,6 +267,7 @@ def _build(
         job = create_pipeline()
     if CHECKPOINTS in component.outputs:
         job.outputs[CHECKPOINTS] = Output(type="uri_folder", path=checkpoints, mode="rw_mount")
+    assert job.settings is not None
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job

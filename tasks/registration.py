@@ -8,35 +8,41 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
 from blocks import AzureMLWorkspace
 from blocks.names import MODEL, ModelName
 from tasks.artifacts import link, markdown_table, plain, publish_markdown
-from tasks.errors import if_there
-from tasks.form import Group
+from tasks.azure_ml.errors import find
+from tasks.azure_ml.studio import base_model_page, model_page
+from tasks.form import ParameterGroup
 from tasks.metrics import MetricReview
-from tasks.naming import NIGHT_TAG, RUN_TAG, RunNames, dated, first_version
-from tasks.pipeline import OUTPUT
+from tasks.naming import NIGHT_TAG, OUTPUT, RUN_TAG, RunNames, dated, first_version, run_id_of
 from tasks.stage import run_logger, stage
-from tasks.studio import base_model_page, model_page
 from tasks.waiting import FinishedJob
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Model
 
 
-class Registration(Group):
+class RegistrationParameters(ParameterGroup):
     """How the model is named."""
 
     name: ModelName | None = Field(
         None,
         title="Model name",
-        description=f"{MODEL.bounds} Default: the base model's and the dataset's, with dashes for dots: "
-        "Phi-3-mini-4k-instruct-ultrachat-200k.",
+        description=f"What the registered model is called. {MODEL.bounds} Default: the base model's and the dataset's, with dashes "
+        "for dots: Phi-3-mini-4k-instruct-ultrachat-200k.",
     )
-    description: str | None = Field(None, max_length=4000, title="Description", description="Default: says what it is.")
+    description: str | None = Field(
+        None,
+        max_length=4000,
+        title="Description",
+        description="What the registered model's page says of it. Default: base model, data and purpose.",
+        examples=["Answers in the bank's own words"],
+    )
 
 
 class RegisteredModel(BaseModel):
@@ -141,9 +147,13 @@ def _night(job: FinishedJob) -> datetime | None:
 
 def _of_job(workspace: AzureMLWorkspace, name: str, job: str) -> Model | None:
     """The version that was made from `job`, whatever it is called: the answer to its registration may have been lost."""
-    return if_there(
-        lambda: next((its for its in workspace.client().models.list(name=name) if _made_from(its, job)), None)
-    )
+    return find(lambda: next((its for its in workspace.client().models.list(name=name) if _made_from(its, job)), None))
+
+
+def version_of_run(workspace: AzureMLWorkspace, name: str, run_id: UUID) -> str | None:
+    """The version of model `name` that the run registered; None if it did not."""
+    versions = find(lambda: list(workspace.client().models.list(name=name))) or []
+    return next((str(its.version) for its in versions if run_id_of(its.tags) == run_id), None)
 
 
 def _made_from(version: Model, job: str) -> bool:
@@ -151,7 +161,7 @@ def _made_from(version: Model, job: str) -> bool:
 
 
 def _find(workspace: AzureMLWorkspace, name: str, version: str) -> Model | None:
-    return if_there(lambda: workspace.client().models.get(name, version=version))
+    return find(lambda: workspace.client().models.get(name, version=version))
 
 
 def _register(
@@ -180,7 +190,7 @@ def _create(
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
-    return workspace.client().models.create_or_update(
+    registered: Model = workspace.client().models.create_or_update(
         Model(
             path=f"azureml://jobs/{job}/outputs/{OUTPUT}",
             type=AssetTypes.MLFLOW_MODEL,
@@ -190,6 +200,7 @@ def _create(
             tags=tags,
         )
     )
+    return registered
 
 
 def _lineage(names: RunNames, job: FinishedJob, review: MetricReview) -> dict[str, str]:

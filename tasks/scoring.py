@@ -16,13 +16,16 @@ from pydantic import BaseModel, Field
 from blocks import AzureMLWorkspace
 from tasks.answers import answer_text
 from tasks.artifacts import plain, publish_markdown
-from tasks.endpoint import Deployment, containers_said
-from tasks.errors import read, redact
-from tasks.form import Group
-from tasks.kinds import MOST_RETRY_AFTER, RetryPolicy
+from tasks.azure_ml.errors import classify, redact
+from tasks.azure_ml.polling import PollInterval
+from tasks.containers import containers_said
+from tasks.endpoint import Deployment
+from tasks.form import ParameterGroup
 from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger, stage
 
+MOST_RETRY_AFTER = 300.0
+"""A deployment that asks for more than five minutes is not waited for as long as it asks."""
 RETRIED_STATUSES = frozenset({408, 424, 429, 500, 502, 503, 504})
 """Azure ML's scoring statuses that a warming or busy container gives: timeout, model error, too many pending, unavailable."""
 CLIENT_TIMEOUT_SECONDS = 190
@@ -35,24 +38,50 @@ SHOWN_BODY = 1000
 """Characters of an answer that fails."""
 
 
-class SmokeScoring(Group):
+class ScoringParameters(ParameterGroup):
     """Which questions are asked, and how the model is to answer."""
 
-    rows: int = Field(1, ge=1, le=100, title="Questions", description="Conversations sampled at random.")
-    seed: int = Field(42, ge=0, title="Seed", description="Decides which conversations.")
-    temperature: float = Field(0.6, ge=0, le=2, title="Temperature", description="Of sampling.")
-    top_p: float = Field(0.9, gt=0, le=1, title="Top p", description="Of sampling.")
-    do_sample: bool = Field(True, title="Sample", description="Off: the likeliest token each time.")
-    max_new_tokens: int = Field(200, ge=1, le=4096, title="Most tokens", description="Of one answer.")
+    rows: int = Field(
+        1,
+        ge=1,
+        le=100,
+        title="Questions",
+        description="How many conversations the deployed model is asked, sampled at random.",
+    )
+    seed: int = Field(42, ge=0, title="Seed", description="Decides which conversations are sampled.")
+    temperature: float = Field(
+        0.6,
+        ge=0,
+        le=2,
+        title="Temperature",
+        description="How freely the answer's words are sampled: the lower, the likelier the words.",
+    )
+    top_p: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        title="Top p",
+        description="Sample among the likeliest words that together have this probability.",
+    )
+    do_sample: bool = Field(
+        True, title="Sample", description="Sample the answer's words. Off: take the likeliest each time."
+    )
+    max_new_tokens: int = Field(
+        200, ge=1, le=4096, title="Most tokens", description="Tokens after which an answer is cut."
+    )
     max_latency_seconds: float | None = Field(
-        None, gt=0, title="Slowest answer (seconds)", description="A slower one fails the run. Empty: no bound."
+        None,
+        gt=0,
+        title="Slowest answer (seconds)",
+        description="Seconds that an answer may take; the run fails if one takes longer. Empty: no bound.",
+        examples=[10.0],
     )
     retry_budget_seconds: float = Field(
         300.0,
         ge=0,
         le=3600,
         title="Retry budget (seconds)",
-        description="For how long statuses 408, 424, 429 and 5xx are waited out, all questions together.",
+        description="For how many seconds statuses 408, 424, 429 and 5xx are waited out, all questions together.",
     )
 
 
@@ -79,7 +108,7 @@ class SmokeFailed(Exception):
 
 @stage
 def smoke_score(
-    workspace: AzureMLWorkspace, deployment: Deployment, data: SampledDataset, choice: SmokeScoring
+    workspace: AzureMLWorkspace, deployment: Deployment, data: SampledDataset, choice: ScoringParameters
 ) -> SmokeResult:
     """Sends the reference's request body for each sampled conversation, with the endpoint's key.
 
@@ -103,7 +132,7 @@ def smoke_score(
 
 
 def _answers(
-    deployment: Deployment, key: str, conversations: list[list[dict[str, Any]]], choice: SmokeScoring
+    deployment: Deployment, key: str, conversations: list[list[dict[str, Any]]], choice: ScoringParameters
 ) -> list[Answer]:
     budget = choice.retry_budget_seconds
     answers = []
@@ -150,7 +179,7 @@ def question_and_reference(messages: list[dict[str, Any]]) -> tuple[list[dict[st
     return asked, reference
 
 
-def request_body(messages: list[dict[str, Any]], choice: SmokeScoring) -> dict[str, Any]:
+def request_body(messages: list[dict[str, Any]], choice: ScoringParameters) -> dict[str, Any]:
     """The reference notebook's request."""
     parameters = choice.model_dump(include={"temperature", "top_p", "do_sample", "max_new_tokens"})
     return {"input_data": {"input_string": [messages], "parameters": parameters}, "params": {}}
@@ -163,12 +192,10 @@ def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) 
     from azure.core.rest import HttpRequest
 
     headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": deployment.name}
-    policy = RetryPolicy(first_wait=2.0)
-    began, attempt = time.monotonic(), 0
+    pace, began = PollInterval(), time.monotonic()
     client: PipelineClient[Any, Any] = PipelineClient(base_url=deployment.endpoint.scoring_uri, policies=[])
     with client:
         while True:
-            attempt += 1
             asked = time.monotonic()
             try:
                 response = client.send_request(
@@ -179,12 +206,12 @@ def _ask(deployment: Deployment, key: str, body: dict[str, Any], budget: float) 
                 response.raise_for_status()
                 return _json(response), time.monotonic() - asked, asked - began
             except AzureError as error:
-                fault = read(error)
-                status = fault.status if fault else None
-                if fault is None or (status is not None and status not in RETRIED_STATUSES):
+                info = classify(error)
+                status = info.status if info else None
+                if info is None or (status is not None and status not in RETRIED_STATUSES):
                     raise _failed(deployment, error, status, key) from error
-                wait = policy.wait(attempt, fault.retry_after)
-                if time.monotonic() - began + wait > min(budget, MOST_RETRY_AFTER * 12):
+                wait = pace.pause() if info.retry_after is None else min(info.retry_after, MOST_RETRY_AFTER)
+                if time.monotonic() - began + wait > budget:
                     raise _failed(deployment, error, status, key) from error
                 run_logger().warning(
                     "The deployment is not ready to answer (%s); asking again in %.0f s.", status or "no answer", wait

@@ -15,17 +15,19 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
-from tasks.credentials import WhereAndWho
-from tasks.errors import AzureFailure, read
+from tasks.azure_ml.errors import AzureFailure, classify
+from tasks.azure_ml.kinds import MAY_PASS, Kind
+from tasks.azure_ml.polling import PollInterval
+from tasks.azure_ml.states import COMPLETED, ENDED
+from tasks.azure_ml.tracking import Tracking
+from tasks.credentials import WorkspaceIdentity
 from tasks.failures import explain, step_failure
 from tasks.forecast import Forecast
 from tasks.held import cluster_doing
-from tasks.jobs import COMPLETED, ENDED, JobStuck
-from tasks.kinds import MAY_PASS, Kind
-from tasks.pace import Pace
-from tasks.pipeline import PipelineChoice, SubmittedJob
+from tasks.jobs import JobStuck
+from tasks.naming import run_id_of
+from tasks.pipeline import PipelineParameters, SubmittedJob
 from tasks.stage import run_logger, stage
-from tasks.tracking import Tracking
 from tasks.watch import JobWatch, MachineTime, Step
 
 OWN_STATE_EVERY_SECONDS = 60
@@ -35,7 +37,7 @@ visible yet."""
 
 
 class RunCancelled(Exception):
-    """The flow run was cancelled while nobody could tell this process."""
+    """The flow run was cancelled while nobody could tell this process, or deleted, of which nobody tells it."""
 
 
 class FinishedJob(BaseModel):
@@ -44,7 +46,7 @@ class FinishedJob(BaseModel):
     name: str
     attempt: int
     seconds: float
-    """From the first look to the last, so nearly nothing for a job that had ended before."""
+    """From the first poll to the last, so nearly nothing for a job that had ended before."""
     steps: list[Step]
     metrics: dict[str, float]
     tags: dict[str, str]
@@ -56,9 +58,9 @@ class FinishedJob(BaseModel):
 @stage
 def wait_for_pipeline(
     workspace: AzureMLWorkspace,
-    where: WhereAndWho,
+    where: WorkspaceIdentity,
     job: SubmittedJob,
-    choice: PipelineChoice,
+    choice: PipelineParameters,
     cluster: str | None = None,
     machines: MachineTime | None = None,
     in_vain: Callable[[], Exception | None] = lambda: None,
@@ -73,17 +75,22 @@ def wait_for_pipeline(
     Raises:
         JobPreempted: the job lost its nodes.
         JobStuck: nothing new for `choice.stuck_after_minutes`, or no end by `choice.deadline_hours`.
+        JobTaken: another run waits for it in this one's place.
         JobFailed: any other bad end, with the failing step's error and last log lines; also of a step within a job that says
             Completed.
         AzureFailure: Azure could not be asked for longer than `choice.tolerate_errors_minutes`.
     """
     tracking, machines = Tracking(workspace, where.tracking_uri), machines or MachineTime()
-    watch, pace, outage = JobWatch(workspace, tracking, job.name), Pace(), _Outage(choice.tolerate_errors_minutes * 60)
+    watch, pace, outage = (
+        JobWatch(workspace, tracking, job.name, run_id_of(job.tags)),
+        PollInterval(),
+        _Outage(choice.tolerate_errors_minutes * 60),
+    )
     began = last_change = own_state_read = time.monotonic()
     why = ""
     while not watch.ended:
         try:
-            requests, changed = watch.look(steady=pace.steady)
+            requests, changed = watch.poll(idle=pace.idle)
             outage.over()
         except Exception as error:
             outage.goes_on(error)
@@ -141,7 +148,7 @@ def _stuck_sentence(job: SubmittedJob, watch: JobWatch, why: str, doing: str) ->
 
 @dataclass
 class _Outage:
-    """A time in which looks fail. Ends well with the first that succeeds, or badly when it has lasted too long."""
+    """A time in which polls fail. Ends well with the first that succeeds, or badly when it has lasted too long."""
 
     longest_seconds: float
     since: float | None = None
@@ -152,29 +159,33 @@ class _Outage:
             self.since = None
 
     def goes_on(self, error: Exception) -> None:
-        fault = read(error)
-        if fault is None:
+        info = classify(error)
+        if info is None:
             raise error
-        if fault.kind not in TOLERATED:
-            raise AzureFailure(fault, "watching the job") from error
+        if info.kind not in TOLERATED:
+            raise AzureFailure(info, "watching the job") from error
         if self.since is None:
             self.since = time.monotonic()
-            run_logger().warning("The job cannot be read (%s: %s); going on.", fault.kind, fault.message)
+            run_logger().warning("The job cannot be read (%s: %s); going on.", info.kind, info.message)
         if time.monotonic() - self.since > self.longest_seconds:
-            lasting = replace(fault, message=f"{fault.message} (for {self.longest_seconds / 60:.0f} min)")
+            lasting = replace(info, message=f"{info.message} (for {self.longest_seconds / 60:.0f} min)")
             raise AzureFailure(lasting, "watching the job") from error
 
 
 def _stop_if_cancelled() -> None:
-    """A process whose worker has died hears of no cancellation; it has to ask."""
+    """A process whose worker has died hears of no cancellation, and none of its run's deletion; it has to ask."""
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     run_id = flow_run.get_id()
     if run_id is None:
         return
     try:
-        with get_client(sync_client=True) as client:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
             state = client.read_flow_run(UUID(run_id)).state
+    except ObjectNotFound as deleted:
+        raise RunCancelled(f"Flow run {run_id} was deleted.") from deleted
     except Exception as error:
         run_logger().debug("The run's own state cannot be read: %s", error)
         return

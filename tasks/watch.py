@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from pydantic import BaseModel
 
 from blocks import AzureMLWorkspace
 from tasks.artifacts import duration, publish_table
-from tasks.errors import if_there, read, redact
-from tasks.jobs import COMPLETED, ENDED, WORKING
-from tasks.kinds import Kind
+from tasks.azure_ml.errors import classify, find, redact
+from tasks.azure_ml.kinds import Kind
+from tasks.azure_ml.states import COMPLETED, ENDED, WORKING, word
+from tasks.azure_ml.tracking import Tracking
+from tasks.jobs import JobTaken
+from tasks.naming import run_id_of
 from tasks.progress import Progress
 from tasks.stage import run_logger
-from tasks.states import word
-from tasks.tracking import Tracking
 
 EXPECTED_STEPS = 5
 """Steps of the chat-completion pipeline: a step shows only once it has begun, so progress needs to know."""
-STEPS_EVERY_STEADY_LOOKS = 60
-METRICS_EVERY_STEADY_LOOKS = 2
+STEPS_EVERY_IDLE_POLLS = 60
+METRICS_EVERY_IDLE_POLLS = 2
 SHOWN_METRICS = ("loss", "eval_loss", "epoch")
 TRAINED = "train_runtime"
 """The Trainer's last metric: the end is near, since only the model has to be saved and converted."""
@@ -57,16 +59,18 @@ class MachineTime:
 class JobWatch:
     """Looks at one job, each time at one thing, and says what changed.
 
-    A look normally costs one request: `jobs.get`, or the run in MLflow, which also tells whether the job has ended.
+    A poll normally costs one request: `jobs.get`, or the run in MLflow, which also tells whether the job has ended.
     """
 
     workspace: AzureMLWorkspace
     tracking: Tracking
     job: str
+    run_id: UUID | None = None
+    """Whose job it is."""
     status: str = "unknown"
     metrics: dict[str, float] = field(default_factory=dict)
     progressed: bool = False
-    """Whether the last look showed new metrics."""
+    """Whether the last poll showed new metrics."""
     _steps: dict[str, Step] = field(default_factory=dict)
     _parents: set[str] = field(default_factory=set)
     _childless: set[str] = field(default_factory=set)
@@ -101,24 +105,24 @@ class JobWatch:
             return 0.0
         return self._ended.get(step.run_id, time.monotonic()) - self._began[step.run_id]
 
-    def look(self, *, steady: bool) -> tuple[int, bool]:
-        """Returns how many requests it took, and whether a state changed or the training is over. `steady`: nothing has happened
+    def poll(self, *, idle: bool) -> tuple[int, bool]:
+        """Returns how many requests it took, and whether a state changed or the training is over. `idle`: nothing has happened
         for a while."""
         self._turn += 1
         self.progressed = False
-        steps_due = self._turn % (STEPS_EVERY_STEADY_LOOKS if steady else 3) == 0
-        metrics_due = self._turn % (METRICS_EVERY_STEADY_LOOKS if steady else 4) == 0
+        steps_due = self._turn % (STEPS_EVERY_IDLE_POLLS if idle else 3) == 0
+        metrics_due = self._turn % (METRICS_EVERY_IDLE_POLLS if idle else 4) == 0
         if steps_due:
-            return self._look_at_steps()
+            return self._poll_steps()
         if metrics_due:
             trained = TRAINED in self.metrics
-            if self._look_at_metrics():
+            if self._poll_metrics():
                 return 1, TRAINED in self.metrics and not trained
         requests, status = 1 + metrics_due, self._read_state()
         changed = status != self.status
         if changed:
-            # Before the state counts: an end whose steps could not be read is looked at once more.
-            more, _ = self._look_at_steps()
+            # Before the state counts: an end whose steps could not be read is polled once more.
+            more, _ = self._poll_steps()
             requests += more
             self.status = status
             run_logger().info("Job %s: %s", self.job, status)
@@ -128,16 +132,22 @@ class JobWatch:
 
     def _read_state(self) -> str:
         try:
-            return word(self.workspace.client().jobs.get(self.job).status)
+            job = self.workspace.client().jobs.get(self.job)
         except Exception as error:
             if not _is_unreadable(error):
                 raise
             # MLflow knows the state too.
             return STATES.get(self.tracking.run(self.job).status, "Running")
+        status, of = word(job.status), run_id_of(job.tags)
+        if status not in ENDED and self.run_id and of not in (self.run_id, None):
+            raise JobTaken(
+                f"Flow run {of} has taken over job {self.job}, and waits for it in this one's place. It goes on."
+            )
+        return status
 
-    def _look_at_metrics(self) -> bool:
-        """False when the look settles nothing: the run is not known yet, or it has ended and the state must be read."""
-        run = if_there(lambda: self.tracking.run(self.job))
+    def _poll_metrics(self) -> bool:
+        """False when the poll settles nothing: the run is not known yet, or it has ended and the state must be read."""
+        run = find(lambda: self.tracking.run(self.job))
         if run is None:
             return False
         if run.metrics != self.metrics:
@@ -152,9 +162,9 @@ class JobWatch:
             return
         self._shown_step = step
         shown = ", ".join(f"{name} {self.metrics[name]:.4g}" for name in SHOWN_METRICS if name in self.metrics)
-        run_logger().info("Training at step %d: %s", step, shown)
+        run_logger().info("Training at step %d%s", step, f": {shown}" if shown else "")
 
-    def _look_at_steps(self) -> tuple[int, bool]:
+    def _poll_steps(self) -> tuple[int, bool]:
         found, requests = self._below(self.job)
         changed = False
         for step in found:
@@ -234,7 +244,7 @@ def _is_unreadable(error: Exception) -> bool:
     """Whether Azure answered and the SDK could not make anything of it, which happens with sound jobs, and again and again."""
     from azure.ai.ml.exceptions import JobParsingError
 
-    fault = read(error)
+    info = classify(error)
     return isinstance(error, JobParsingError) or (
-        fault is not None and fault.kind is Kind.PERMANENT and fault.status is None
+        info is not None and info.kind is Kind.PERMANENT and info.status is None
     )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.emulated import CALLS, Emulator, keep_calls, pointed_at, running_emulator
+# Before anything of Prefect's is imported: tests write neither to the server or the database that a shell is set up for, nor into
+# the home folder.
+for _name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[_name]
+_HOME = TemporaryDirectory(prefix="prefect-home-", ignore_cleanup_errors=True)
+os.environ["PREFECT_HOME"] = _HOME.name
+
+from tests.emulated import CALLS, Emulator, keep_calls, pointed_at, running_emulator  # noqa: E402
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -67,12 +67,13 @@ HOSTS = {
 def served() -> list[Served]:
     """Every operation, by host and path."""
     from emulator.assembly import Azure
+    from emulator.hosts import Service
     from emulator.installation import Installation
 
     with tempfile.TemporaryDirectory() as state:
         azure = Azure(Installation.open(Path(state)), 1, reset=lambda port: None)
         operations = azure.server.operations
-        return [_served(HOSTS[service], *operation) for service in HOSTS for operation in operations[service]]
+        return [_served(HOSTS[service], *operation) for service in HOSTS for operation in operations[Service(service)]]
 
 
 def _served(host: str, method: str, path: str) -> Served:

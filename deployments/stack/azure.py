@@ -21,7 +21,12 @@ def start(stack: Stack, processes: Processes) -> str:
     """
     if port := _status(stack).get("port"):
         return f"runs already, proxy 127.0.0.1:{port}"
-    _run(stack, "start", "--port", str(stack.emulator_port))
+    try:
+        _run(stack, "start", "--port", str(stack.emulator_port))
+    except StackError as problem:
+        # Its own options have other names here.
+        said = str(problem).replace("--port", "--emulator-port").replace("--state", "--emulator-state")
+        raise StackError(said) from problem
     processes.record(NAME, Started.of(_status(stack)["pid"]))
     return f"started, proxy 127.0.0.1:{stack.emulator_port}"
 

@@ -10,10 +10,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from deployments.stack import azure
-from deployments.stack.layout import ROOT, WORK_POOL, Stack
+from deployments.stack.layout import ROOT, WORK_POOL, WORKER, Stack
 from deployments.stack.nights import NEVER
 from deployments.stack.processes import Processes, StackError, end_runs
 
@@ -22,8 +22,11 @@ PREFECT = (sys.executable, "-m", "prefect")
 SERVER = (sys.executable, "-m", "deployments.stack.server")
 
 
-def bring_up(stack: Stack, processes: Processes) -> None:
-    """Starts emulator, server and worker, and fills the server; what runs already is left as it is.
+def bring_up(stack: Stack, processes: Processes, *, reset: bool = False) -> None:
+    """Starts emulator, server and worker, and fills the server; what runs already, or was changed by a person, is left as it is.
+
+    Args:
+        reset: what a person has changed becomes what the files say.
 
     Raises:
         StackError: a part did not start; it says which, why, and what its log ends with.
@@ -35,17 +38,18 @@ def bring_up(stack: Stack, processes: Processes) -> None:
     idle = "worker" not in processes.running()
     if idle:
         end_runs(stack.prefect_home)
-    made = _run(
+    again = ["--reset"] if reset else []
+    filled = _run(
         stack,
-        [sys.executable, "-m", "deployments.stack.contents", *(["--adopt"] if idle else [])],
+        [sys.executable, "-m", "deployments.stack.contents", *(["--adopt"] if idle else []), *again],
         given=json.dumps(azure.workspace(stack)),
     )
-    _say_made(made.splitlines())
+    _say_things(filled.splitlines())
     if idle:
-        command = [*PREFECT, "--no-prompt", "worker", "start", "--pool", WORK_POOL, "--name", f"{WORK_POOL}-worker"]
+        command = [*PREFECT, "--no-prompt", "worker", "start", "--pool", WORK_POOL, "--name", WORKER]
         processes.start("worker", command, stack.worker_environment(azure.environment(stack)), ROOT)
-    _run(stack, [*PREFECT, "--no-prompt", "deploy", "--all"])
-    _say("deployed", "finetune/nightly, finetune/manual, reap/reaper")
+    deployed = _run(stack, [sys.executable, "-m", "deployments.stack.deploying", *again])
+    _say_things(f"deployed {line}" for line in deployed.splitlines())
     if "worker" not in processes.running():
         raise StackError(f"The worker ended while starting.\n{processes.log_end('worker')}")
     _say("worker", f"{'started' if idle else 'runs already'}, work pool {WORK_POOL}")
@@ -117,17 +121,17 @@ def _run(stack: Stack, command: Sequence[str], given: str = "") -> str:
     return done.stdout
 
 
-def _say_made(lines: Sequence[str]) -> None:
-    """Things of one kind on one line, and a remark that several have in common only once."""
+def _say_things(lines: Iterable[str]) -> None:
+    """What has become of things (the first word), those of one kind on one line, and a remark that several have in common once."""
     remarks: dict[str, list[str]] = {}
-    for kind, made in itertools.groupby(lines, lambda line: line.split(" ")[0]):
+    for (what, kind), become in itertools.groupby(lines, lambda line: line.split(" ")[:2]):
         names = []
-        for line in made:
-            name, _, remark = line.removeprefix(kind).strip().partition(" (")
+        for line in become:
+            name, _, remark = line.removeprefix(f"{what} {kind}").strip().partition(" (")
             names.append(name)
             if remark:
                 remarks.setdefault(remark.rstrip(")"), []).append(name)
-        _say("made", f"{kind} {', '.join(names)}")
+        _say(what, f"{kind} {', '.join(names)}")
     for remark, names in remarks.items():
         _say("", f"{', '.join(names)}: {remark}")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "stack.json"
 WORK_POOL = "local"
+WORKER = f"{WORK_POOL}-worker"
 BLOCK = "azureml"
-HEARTBEAT_SECONDS = 180  # deployments/automations/crash-zombies.yaml waits for three of them
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _OF_THE_CALLER = ("https_proxy", "http_proxy", "all_proxy")
 
@@ -28,6 +28,14 @@ class Stack:
     port: int
     emulator_state: Path
     emulator_port: int
+    database: str = ""
+    """Where the server keeps its data, without a password; empty: in `prefect_home`."""
+
+    def __str__(self) -> str:
+        """Its ports and folders in words."""
+        return (
+            f"port {self.port}, the emulator's state in {self.emulator_state}, the emulator's port {self.emulator_port}"
+        )
 
     @property
     def url(self) -> str:
@@ -51,7 +59,8 @@ class Stack:
             known = json.loads((home / FILE).read_text())
         except FileNotFoundError:
             return None
-        return cls(home, known["port"], Path(known["emulator_state"]), known["emulator_port"])
+        state = Path(known["emulator_state"])
+        return cls(home, known["port"], state, known["emulator_port"], known.get("database", ""))
 
     def save(self) -> None:
         """Notes it for `saved`."""
@@ -89,7 +98,8 @@ class Stack:
     def server_environment(self) -> dict[str, str]:
         """The server's: it alone has the key that its database's secrets are encrypted with, and knows the login to ask for.
 
-        Its database is the caller's, if `PREFECT_SERVER_DATABASE_CONNECTION_URL` names one, else SQLite in `prefect_home`.
+        Its database is the caller's, if the stack is to have that, else SQLite in `prefect_home`: said outright, or Prefect would
+        take one from a `.env` of the folder that it is started in.
         """
         own = self.environment()
         key = _once(self.home / "encryption.key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
@@ -97,8 +107,12 @@ class Stack:
         return {
             **own,
             "PREFECT_SERVER_ENCRYPTION_KEY": key,
+            # In memory, as by default, they would be lost with the process, and with them who holds which slot.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             **({"PREFECT_SERVER_API_AUTH_STRING": login} if login else {}),
-            **({DATABASE: os.environ[DATABASE]} if DATABASE in os.environ else {}),
+            DATABASE: os.environ[DATABASE]
+            if self.database
+            else f"sqlite+aiosqlite:///{self.prefect_home / 'prefect.db'}",
         }
 
     def worker_environment(self, azure: dict[str, str]) -> dict[str, str]:
@@ -106,10 +120,18 @@ class Stack:
         return {
             **self.environment(),
             **azure,
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         }
+
+
+def database_of_the_caller() -> str:
+    """The one that `PREFECT_SERVER_DATABASE_CONNECTION_URL` names, without a password; empty if it names none."""
+    if DATABASE not in os.environ:
+        return ""
+    from sqlalchemy import make_url
+
+    return make_url(os.environ[DATABASE]).render_as_string(hide_password=True)
 
 
 def _once(file: Path, make: Callable[[], str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from deployments.stack.deploying import full_name
 from deployments.stack.layout import ROOT
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def outlook(client: SyncPrefectClient) -> Iterator[Outlook]:
 def _in_the_file() -> Iterator[str]:
     """The deployments in prefect.yaml, each with its flow's name."""
     for wanted in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]:
-        yield f"{wanted['entrypoint'].rpartition(':')[2]}/{wanted['name']}"
+        yield full_name(wanted)
 
 
 def _why_never(client: SyncPrefectClient, deployment: DeploymentResponse) -> str:

@@ -7,12 +7,14 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
+RUN_ID = "PREFECT__FLOW_RUN_ID"
 STOP_SECONDS = 20.0  # a worker ends its runs first, and a server finishes its answers
 
 
@@ -22,23 +24,38 @@ class StackError(Exception):
 
 @dataclass(frozen=True)
 class Started:
-    """A process that the stack started. The time of creation tells it from a later one with the same id."""
+    """A process that the stack started. When it began tells it from a later one with the same id."""
 
     pid: int
-    created: float
+    created: str | float
+    """As `_began` says; by an older version, or on a system without /proc, the time since 1970."""
 
     @classmethod
     def of(cls, pid: int) -> Started:
         """The process that has this id now."""
-        return cls(pid, psutil.Process(pid).create_time())
+        return cls(pid, _began(pid))
 
     def find(self) -> psutil.Process | None:
         """The process, if it still runs."""
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+            if isinstance(self.created, str):
+                same = _began(self.pid) == self.created
+            else:
+                same = abs(process.create_time() - self.created) < 1.0
+            if same and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
+
+
+def _began(pid: int) -> str | float:
+    """The machine's start and the ticks since then: the time since 1970 moves with every setting of the clock."""
+    try:
+        # The name, in parentheses, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {fields[19]}"
+    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).create_time()
 
 
 class Processes:
@@ -86,8 +103,9 @@ class Processes:
         self._write({**self._read(), name: started})
 
     def forget(self, name: str) -> None:
-        """Drops a process from the record."""
-        self._write({other: started for other, started in self._read().items() if other != name})
+        """Drops a process from the record, which may keep it where the disk takes nothing: what has ended is not found again."""
+        with contextlib.suppress(OSError):
+            self._write({other: started for other, started in self._read().items() if other != name})
 
     def stop(self, name: str) -> bool:
         """Ends a process and all that it started; False when it does not run any more."""
@@ -113,16 +131,39 @@ class Processes:
         partial.replace(self._file)
 
 
+@contextlib.contextmanager
+def one_at_a_time(home: Path) -> Iterator[None]:
+    """Waits until nobody else brings up the stack over `home`."""
+    lock = FileLock(home / "up.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print("Somebody else is bringing this stack up; waiting for that.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def end_runs(prefect_home: Path) -> None:
     """Ends the flow runs of a worker that is gone: a killed worker leaves them running, and the next one would run them twice."""
     # Killed, not asked: a run that is asked to end takes it for a crash and releases what it will need when it goes on.
-    runs = []
+    runs = [process for process, env in _flows() if env.get("PREFECT_HOME") == str(prefect_home)]
+    _kill([member for process in runs for member in (process, *_below(process))])
+
+
+def runs_of_flows() -> set[str]:
+    """Ids of the flow runs that processes of this machine execute, whoever started them."""
+    return {env[RUN_ID] for _, env in _flows()}
+
+
+def _flows() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # another user's, or gone
             env = process.environ()
-            if env.get("PREFECT_HOME") == str(prefect_home) and "PREFECT__FLOW_RUN_ID" in env:
-                runs.append(process)
-    _kill([member for process in runs for member in (process, *_below(process))])
+            if RUN_ID in env and _alive(process):
+                yield process, env
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

@@ -80,10 +80,14 @@ class Uploads:
         sources = [folder / _block_file(block) for block in blocks]
         if not all(source.is_file() for source in sources):
             raise errors.invalid_block_list()
-        with path.open("xb") as whole:
-            for source in sources:
-                with source.open("rb") as part:
-                    shutil.copyfileobj(part, whole, COPY_BYTES)
+        try:
+            with path.open("xb") as whole:
+                for source in sources:
+                    with source.open("rb") as part:
+                        shutil.copyfileobj(part, whole, COPY_BYTES)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return Upload(path, "")
 
     def staged(self, container: str, name: str) -> int:

@@ -5,6 +5,7 @@ command line and the step cannot disagree.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from emulator import disk
 from emulator.components.catalog import component
 
 FAILED = 1
@@ -52,7 +54,11 @@ def run(name: str, body: Callable[[argparse.Namespace], None], argv: Sequence[st
         sys.exit(TERMINATED)
     except Exception as error:
         logger.error("%s", traceback.format_exc())
-        report_error("SystemError", f"{name} failed: {type(error).__name__}: {error}")
+        said = f"{name} failed: {type(error).__name__}: {error}"
+        trouble = disk.trouble(error, Path.cwd())
+        if trouble is not None and trouble.passes:
+            said = f"{name} failed in {Path.cwd()}: {trouble.what}. {trouble.do} and run it again."
+        report_error("SystemError", said)
         sys.exit(FAILED)
     sys.exit(0)
 
@@ -60,7 +66,8 @@ def run(name: str, body: Callable[[argparse.Namespace], None], argv: Sequence[st
 def report_error(code: str, message: str) -> None:
     """Leaves the failure where the engine looks for it; without `$AZUREML_ERROR_FILE` the log has to do."""
     if path := os.environ.get("AZUREML_ERROR_FILE"):
-        Path(path).write_text(json.dumps({"code": code, "message": message}), "utf-8")
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            Path(path).write_text(json.dumps({"code": code, "message": message}), "utf-8")
 
 
 def share_the_processor() -> None:

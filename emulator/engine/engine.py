@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from emulator import disk
 from emulator.engine.clusters import Clusters
 from emulator.engine.components import Components
 from emulator.engine.definitions import (
@@ -110,11 +111,6 @@ class Engine:
             await asyncio.wait([task])
         await self._end_canceled(run)
 
-    async def preempt(self, run_id: str) -> bool:
-        """Takes the nodes away from a running step, which is queued again and goes on in its scratch folder; False when it does
-        not run."""
-        return await self._steps.preempt(run_id)
-
     def delete(self, name: str) -> None:
         """Forgets a job that has ended, with its children and their logs."""
         for run in self.runs.descendants(name):
@@ -154,7 +150,8 @@ class Engine:
     async def _run(self, run: Run) -> None:
         try:
             properties = self.specification(run.id) or {}
-            await (self._pipeline if run.kind is RunKind.PIPELINE else self._single)(run, properties)
+            work = self._pipeline if run.kind is RunKind.PIPELINE else self._single
+            await disk.outlasted(lambda: work(run, properties), f"job {run.id}")
         except (RunFailed, RunCanceled) as end:
             if not run.status.is_terminal and isinstance(end, RunFailed):
                 await self.runs.end(run, Status.FAILED, error=end.document())

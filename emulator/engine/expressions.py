@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from emulator.engine.failure import user_error
@@ -57,11 +57,14 @@ def reference(text: str) -> Reference | None:
     return None
 
 
-def command_line(command: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
+def command_line(
+    command: str, inputs: Mapping[str, str], outputs: Mapping[str, str], paths: Collection[str] = ()
+) -> list[str]:
     """The words to execute for a component's `command`.
 
     A line that needs no shell is split first and filled in afterwards, so that no value can be anything but one word. `python` is
-    the interpreter that runs the emulator.
+    the interpreter that runs the emulator. Of a line for a shell, the outputs and the inputs among `paths` are one word, too: on
+    Azure no mounted path has a space, and nobody puts it in quotes.
 
     Raises:
         RunFailed: the command needs an input that was not given.
@@ -81,15 +84,36 @@ def command_line(command: str, inputs: Mapping[str, str], outputs: Mapping[str, 
             )
         return values[key]
 
+    def in_shell(found: re.Match[str]) -> str:
+        is_path = found[1] == "outputs" or found[2] in paths
+        return _one_word(value(found), found.string[: found.start()]) if is_path else value(found)
+
     template = OPTIONAL.sub(keep, command).replace("\\\n", " ").strip()
     compact = IN_COMMAND.sub(lambda found: f"${{{{{found[1]}.{found[2]}}}}}", template)
     words = None if SHELL.search(IN_COMMAND.sub("", compact)) else _split(compact)
     if words is None:
-        return ["/bin/bash", "-c", IN_COMMAND.sub(value, template)]
+        return ["/bin/bash", "-c", IN_COMMAND.sub(in_shell, template)]
     filled = [IN_COMMAND.sub(value, word) for word in words]
     if not filled:
         raise user_error("The command is empty.")
     return [sys.executable if filled[0] in PYTHON else filled[0], *filled[1:]]
+
+
+def _one_word(path: str, before: str) -> str:
+    """The path as a shell reads it whole after `before`: within quotes that are open there, or without."""
+    quote, escaped = "", False
+    for character in before:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+    if quote == "'":
+        return path.replace("'", "'\\''")
+    return re.sub(r'([\\"$`])', r"\\\1", path) if quote else shlex.quote(path)
 
 
 def _split(line: str) -> list[str] | None:

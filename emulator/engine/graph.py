@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from emulator import disk
 from emulator.engine.definitions import Binding, Command, Graph, Node, OutputPort, Port, require_literal
 from emulator.engine.expressions import NodeOutput, ParentInput, ParentOutput
 from emulator.engine.failure import RunCanceled, RunFailed, user_error
@@ -87,7 +88,8 @@ class Graphs:
 
     def _start(self, scope: Scope, node: Node, done: Mapping[str, Values]) -> asyncio.Task[Values]:
         run = self._child(scope, node)
-        task = asyncio.create_task(self._node(scope, node, run, done), name=f"run {run.id}")
+        work = disk.outlasted(lambda: self._node(scope, node, run, done), f"step {node.name} of job {run.root}")
+        task = asyncio.create_task(work, name=f"run {run.id}")
         self.tasks[run.id.lower()] = task
         task.add_done_callback(lambda _: self.tasks.pop(run.id.lower(), None))
         return task

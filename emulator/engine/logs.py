@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+
+from emulator import disk
+
+log = logging.getLogger("emulator.engine")
 
 CHUNK = 1 << 20  # bytes taken from a step's log at a time
 
@@ -18,13 +23,30 @@ class ExecutionLog:
     def state(self, sentence: str) -> None:
         """Notes what happens, with the time."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        self.lines([f"[{stamp}] {sentence}"])
+        try:
+            self.lines([f"[{stamp}] {sentence}"])
+        except OSError as error:
+            if not disk.passes(error):
+                raise
+            log.warning("not in %s, for the disk did not take it: %s", self._path.name, sentence)
 
     def lines(self, lines: list[str]) -> None:
-        """Writes lines as they are."""
-        if lines:
-            with open(self._path, "a", encoding="utf-8", errors="replace") as file:
-                file.write("".join(f"{line}\n" for line in lines))
+        """Writes lines as they are.
+
+        Raises:
+            OSError: the disk does not take them; then none is there.
+        """
+        if not lines:
+            return
+        with open(self._path, "ab", buffering=0) as file:
+            before = file.tell()
+            text = memoryview("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+            try:
+                while text:
+                    text = text[file.write(text) :]
+            except OSError:
+                file.truncate(before)
+                raise
 
 
 class Repeater:
@@ -37,14 +59,19 @@ class Repeater:
         self._log = log
         self._mark = mark
         self._hand_on = hand_on
-        self._position = int(mark.read_text()) if mark.exists() else 0
+        self._position = int(mark.read_text() or 0) if mark.exists() else 0
 
     def look(self, *, to_the_end: bool = False) -> None:
-        """Hands on what is new; `to_the_end` counts a last line without its end as a line."""
-        while text := self._read(to_the_end):
-            self._position += len(text)
-            self._hand_on(text.decode("utf-8", "replace").splitlines())
-            self._mark.write_text(str(self._position))
+        """Hands on what is new; `to_the_end` counts a last line without its end as a line. What the disk does not take now is new
+        at the next look."""
+        try:
+            while text := self._read(to_the_end):
+                self._hand_on(text.decode("utf-8", "replace").splitlines())
+                self._position += len(text)
+                disk.replace(self._mark, str(self._position).encode())
+        except OSError as error:
+            if not disk.passes(error):
+                raise
 
     def _read(self, to_the_end: bool) -> bytes:
         try:

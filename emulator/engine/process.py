@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emulator import births
 from emulator.engine.supervisor import CLAIM, COMMAND, PROCESS, RESULT, write
 
 LOOK_SECONDS = 0.1
@@ -89,32 +90,21 @@ class StepProcess:
 
     def _is_alive(self, waited: float) -> bool:
         """Whether the supervisor lives; one that has just been started counts as alive."""
-        import psutil
-
         if self._supervisor is not None:
             return self._supervisor.poll() is None
         known = self._read(PROCESS)
         if known is None:
             return waited < BIRTH_SECONDS and self._read(RESULT) is None
-        try:
-            supervisor = psutil.Process(known["supervisor"])
-            return (
-                supervisor.status() != psutil.STATUS_ZOMBIE and abs(supervisor.create_time() - known["created"]) < 1.0
-            )
-        except psutil.NoSuchProcess:
-            return False
+        return births.lives(known["supervisor"], known["created"])
 
     def _signal(self, number: int) -> None:
         """Signals the group, if it still is this process's: its number may have been given to another since."""
-        import psutil
-
         known = self._read(PROCESS)
         if known is None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if self._is_alive(0.0) or abs(psutil.Process(known["group"]).create_time() - known["group_created"]) < 1.0:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(known["group"], number)
+        if self._is_alive(0.0) or births.is_same(known["group"], known["group_created"]):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(known["group"], number)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from emulator import disk
 from emulator.store import Document, Store
 
 log = logging.getLogger("emulator.engine")
@@ -108,6 +110,8 @@ class Runs:
         self._store = store
         self._tracking = tracking
         self._runs = {run.id.lower(): run for run in map(_load, store.list(TYPE))}
+        self._unsaved: dict[str, Run] = {}
+        self._saving: asyncio.Task[None] | None = None
         self.listen: Callable[[Run], None] = lambda run: None
 
     def find(self, id: str) -> Run | None:
@@ -131,8 +135,24 @@ class Runs:
         return [run for child in self.children(id) for run in (child, *self.descendants(child.id))]
 
     def save(self, run: Run) -> None:
-        """Writes the run."""
+        """Writes the run; one that the disk does not take now is written once it does, and meanwhile what is known here counts."""
         self._runs[run.id.lower()] = run
+        try:
+            self._put(run)
+            self._unsaved.pop(run.id, None)
+        except Exception as error:
+            if not disk.passes(error):
+                raise
+            self._unsaved[run.id] = run
+            if self._saving is None or self._saving.done():
+                self._saving = asyncio.create_task(disk.outlasted(self._save_the_unsaved, "what is known of runs"))
+
+    async def _save_the_unsaved(self) -> None:
+        for id, run in list(self._unsaved.items()):
+            self._put(run)
+            self._unsaved.pop(id, None)
+
+    def _put(self, run: Run) -> None:
         self._store.put(TYPE, run.id, {**asdict(run), "kind": run.kind.value, "status": run.status.value})
 
     def amend(
@@ -174,7 +194,7 @@ class Runs:
     async def end(self, run: Run, status: Status, **changes: Any) -> None:
         """Moves the run, and MLflow's, to its last status."""
         try:
-            await self._tracking.finish_run(run.id, status)
+            await disk.outlasted(lambda: self._tracking.finish_run(run.id, status), f"the end of run {run.id}")
         except Exception:
             log.exception("MLflow did not take the end of run %s", run.id)
         self.enter(run, status, **changes)
@@ -185,8 +205,9 @@ class Runs:
 
     def delete(self, id: str) -> None:
         """Forgets the run."""
-        self._runs.pop(id.lower(), None)
         self._store.delete(TYPE, id)
+        self._runs.pop(id.lower(), None)
+        self._unsaved.pop(id, None)
 
 
 def child_id(parent: str, node: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from emulator import disk
 from emulator.engine.clusters import Clusters
 from emulator.engine.definitions import Command
 from emulator.engine.environment import StepEnvironment
@@ -76,6 +79,7 @@ class Steps:
 
         Raises:
             RunFailed, RunCanceled: it ended so, now or before.
+            OSError, or what it is the cause of: the disk did not let it; once it does, the same call goes on with the process.
             asyncio.CancelledError: it was cancelled; its process is gone. Its status is Canceled, or, when the emulator stops,
                 Queued: it goes on at the next start, as after a pre-emption.
         """
@@ -88,11 +92,14 @@ class Steps:
             await self._runs.end(run, Status.FAILED, error=failure.document())
         except asyncio.CancelledError:
             if self.stopping:
+                StepProcess.forget(self._places.private(run))  # also where the disk does not take the new status
                 self._runs.enter(run, Status.QUEUED)
             else:
                 await self._runs.end(run, Status.CANCELED)
             raise
-        except Exception:
+        except Exception as error:
+            if disk.passes(error):
+                raise
             log.exception("step %s could not be run", run.id)
             await self._runs.end(
                 run, Status.FAILED, error=system_error("The step could not be run; see the service's log.").document()
@@ -175,6 +182,7 @@ class Steps:
         inputs = {
             name: str(value.path) if isinstance(value, Asset) else value.text for name, value in step.inputs.items()
         }
+        paths = [name for name, value in step.inputs.items() if isinstance(value, Asset)]
         variables = {
             **command.environment,
             **step.environment,
@@ -182,7 +190,7 @@ class Steps:
             **{f"AZURE_ML_OUTPUT_{name}": value for name, value in outputs.items()},
         }
         environment = self._environment.make(run, folder / ERROR, variables)
-        argv = self._faults.argv(run, command_line(command.command, inputs, outputs))
+        argv = self._faults.argv(run, command_line(command.command, inputs, outputs, paths))
         process = StepProcess.start(folder, argv, work, log_file, environment)
         self._runs.enter(run, Status.RUNNING)
         return process
@@ -236,7 +244,9 @@ def _failure(exit_code: int | None, folder: Path, log_file: Path) -> RunFailed:
         said = json.loads((folder / ERROR).read_text())
         return RunFailed("SystemError" if said["code"] == "SystemError" else "UserError", str(said["message"])[:2000])
     line = last_line(log_file)
+    full = os.strerror(errno.ENOSPC) in line or disk.is_full(folder)
     return user_error(
         f"Execution failed. User process exited with status code {exit_code}. Please check log file '{STEP_LOG}' for error details."
         + (f" Error: {line}" if line else "")
+        + (f" No space was left on the disk of {folder}. Make room there and run it again." if full else "")
     )

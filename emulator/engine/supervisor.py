@@ -18,24 +18,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from emulator import births, disk
+
 COMMAND, CLAIM, PROCESS, RESULT = "command.json", "claim", "process.json", "result.json"
 NOT_STARTED = 127  # what a shell answers for a command that can't be run
 
 
 def main(folder: Path) -> int:
     """Runs the command of `folder`, unless another supervisor has claimed it."""
-    import psutil
-
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A handler, since what is ignored would be ignored by the step too: a handler ends with exec.
         signal.signal(number, lambda *_: None)
     try:
-        os.close(os.open(folder / CLAIM, os.O_CREAT | os.O_EXCL))
+        disk.insist(lambda: os.close(os.open(folder / CLAIM, os.O_CREAT | os.O_EXCL)))
     except FileExistsError:
         return 1
     spec = json.loads((folder / COMMAND).read_text())
     started = time.time()
-    with open(spec["log"], "ab") as log:
+    with disk.insist(lambda: open(spec["log"], "ab", buffering=0)) as log:
         try:
             process = subprocess.Popen(
                 spec["argv"],
@@ -46,29 +46,32 @@ def main(folder: Path) -> int:
                 start_new_session=True,
             )
         except OSError as problem:
-            log.write(f"{spec['argv'][0]}: {problem.strerror}\n".encode())
-            log.flush()
-            write(folder / RESULT, {"exit_code": NOT_STARTED, "started": started, "ended": time.time()})
+            with contextlib.suppress(OSError):
+                log.write(f"{spec['argv'][0]}: {problem.strerror}\n".encode())
+            insist(folder / RESULT, {"exit_code": NOT_STARTED, "started": started, "ended": time.time()})
             return 0
     known = {
         "supervisor": os.getpid(),
-        "created": psutil.Process().create_time(),
+        "created": births.began(os.getpid()),
         "group": process.pid,
-        "group_created": psutil.Process(process.pid).create_time(),
+        "group_created": births.began(process.pid),
     }
-    write(folder / PROCESS, known)
+    insist(folder / PROCESS, known)
     exit_code = process.wait()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    write(folder / RESULT, {"exit_code": exit_code, "started": started, "ended": time.time()})
+    insist(folder / RESULT, {"exit_code": exit_code, "started": started, "ended": time.time()})
     return 0
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Writes JSON so that a reader sees all of it or nothing."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content))
-    partial.replace(path)
+    disk.replace(path, json.dumps(content).encode())
+
+
+def insist(path: Path, content: dict[str, Any]) -> None:
+    """As `write`, once there is room for it: what a process came to must not be lost with a full disk."""
+    disk.insist(lambda: write(path, content))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from emulator.errors.requests import (
     not_emulated,
     request_invalid,
     request_too_large,
+    unavailable,
 )
 from emulator.errors.resources import (
     asset_not_found,
@@ -131,6 +132,7 @@ __all__ = [
     "subscription_not_found",
     "too_many_pending_requests",
     "traffic",
+    "unavailable",
     "unsupported_header",
     "unsupported_verb",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulator.errors.shapes import AzureError, frontend, gateway
+from emulator.errors.storage import blob
 
 
 def missing_api_version() -> AzureError:
@@ -41,6 +42,11 @@ def method_not_allowed(method: str, path: str) -> AzureError:
 
 def conflict(message: str) -> AzureError:
     return frontend(409, "UserError", message, inner=["BadArgument", "Conflict"])
+
+
+def unavailable(reason: str, *, of_storage: bool) -> AzureError:
+    """503, which clients try again: the emulator cannot do its work now."""
+    return blob(503, "ServerBusy", reason) if of_storage else gateway(503, "ServiceUnavailable", reason)
 
 
 def not_emulated(method: str, host: str, path: str) -> AzureError:

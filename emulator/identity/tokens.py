@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from jwt.types import Options
 
 from emulator.installation import Installation, Principal
 
@@ -23,6 +24,8 @@ RESOURCES = ARM + AZURE_ML + STORAGE
 # Seconds, as Entra grants; a test of what happens when they expire wants fewer.
 LIFETIME = int(os.environ.get("AZUREML_EMULATOR_TOKEN_SECONDS", "3599"))
 KEY_ID = "emulator"
+# One clock gives and checks. Once it is set back, its own tokens are from the future, and clients go on using them.
+CLOCK_MAY_BE_SET: Options = {"verify_nbf": False, "verify_iat": False}
 
 
 class TokenRefused(Exception):
@@ -81,7 +84,12 @@ class Tokens:
         accepted = [form for audience in audiences for form in (audience, audience + "/")]
         try:
             claims: dict[str, Any] = jwt.decode(
-                token.strip(), self._key.public_key(), algorithms=["RS256"], audience=accepted, issuer=self.issuer
+                token.strip(),
+                self._key.public_key(),
+                algorithms=["RS256"],
+                audience=accepted,
+                issuer=self.issuer,
+                options=CLOCK_MAY_BE_SET,
             )
         except jwt.ExpiredSignatureError:
             raise TokenRefused("The access token expiry UTC time is earlier than current UTC time.") from None

@@ -8,9 +8,11 @@ import logging
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator import disk
 from emulator.faults.book import under
 from emulator.faults.rules import DeploymentCrash, DeploymentNeverReady
 from emulator.scoring.process import ModelProcess, Spec, identity_of
@@ -134,10 +136,10 @@ class Fleet:
         everything = [*self._running.values(), *(one for many in self._starting.values() for one in many)]
         await asyncio.gather(*(self._end(one) for one in everything))
         self._running.clear()
-        for record in self._store.list(TYPE):
-            self._store.delete(TYPE, f"{record['endpoint']}/{record['deployment']}")
         if self._client is not None:
             await self._client.aclose()
+        for record in self._store.list(TYPE):
+            self._store.delete(TYPE, f"{record['endpoint']}/{record['deployment']}")
 
     # ---------------------------------------------------------------------------------------------------- requests
 
@@ -169,11 +171,16 @@ class Fleet:
         return "".join(text.splitlines(keepends=True)[-lines:])
 
     def note(self, endpoint: str, deployment: str, container: str, sentence: str) -> None:
-        """Adds a line to a container's log."""
+        """Adds a line to a container's log, if the disk takes it."""
         path = self.log_file(endpoint, deployment, container)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {sentence}\n")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {sentence}\n")
+        except OSError as error:
+            if not disk.passes(error):
+                raise
+            log.warning("not in the log of %s/%s, for the disk did not take it: %s", endpoint, deployment, sentence)
 
     # ----------------------------------------------------------------------------------------------------- helpers
 
@@ -229,11 +236,15 @@ class Fleet:
             )
             self._note(spec, f"The model server of instance {index} ended; it is started again in {pause:.0f} s.")
             await asyncio.sleep(pause)
-            process = await ModelProcess.start(
-                spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
-            )
+            path = self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
+            what = f"the model server of {spec.endpoint}/{spec.deployment}"
+            process = await disk.outlasted(partial(ModelProcess.start, spec, path), what)
             replicas.processes[index] = process
-            self._remember(_key(spec.endpoint, spec.deployment))
+
+            async def remember() -> None:
+                self._remember(_key(spec.endpoint, spec.deployment))
+
+            await disk.outlasted(remember, what)
             try:
                 await self._until_ready(replicas, process, time.monotonic() + spec.budget)
             except StartFailed:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator import births
 from emulator.inherited import environment
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Identity:
     """How a process is known after a restart of the emulator: its creation time tells it from a later one of the same id."""
 
     pid: int
-    created: float
+    created: births.Birth
     port: int
 
 
@@ -77,7 +78,7 @@ class ModelProcess:
     def __init__(self, process: psutil.Process, port: int, child: asyncio.subprocess.Process | None) -> None:
         self._process = process
         self._child = child
-        self.identity = Identity(process.pid, process.create_time(), port)
+        self.identity = Identity(process.pid, births.began(process.pid), port)
 
     @classmethod
     async def start(cls, spec: Spec, log: Path) -> ModelProcess:
@@ -104,10 +105,10 @@ class ModelProcess:
 
         try:
             process = psutil.Process(identity.pid)
-            same = abs(process.create_time() - identity.created) < 0.1 and _is_running(process)
+            same = births.lives(identity.pid, identity.created)
+            return cls(process, identity.port, None) if same else None
         except psutil.NoSuchProcess:
             return None
-        return cls(process, identity.port, None) if same else None
 
     @property
     def url(self) -> str:
@@ -156,7 +157,7 @@ class ModelProcess:
 
 def identity_of(record: Mapping[str, Any]) -> Identity:
     """An identity as it was written to the store."""
-    return Identity(int(record["pid"]), float(record["created"]), int(record["port"]))
+    return Identity(int(record["pid"]), record["created"], int(record["port"]))
 
 
 def _is_running(process: psutil.Process) -> bool:

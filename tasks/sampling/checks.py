@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tasks.sampling.errors import Finding, excerpt, too_long
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.reading import Batch
 from tasks.sampling.sameness import ROLES, Seen
 
@@ -41,7 +41,7 @@ class Checker:
 
     def __init__(
         self,
-        params: DatasetSampling,
+        params: DatasetParameters,
         split: str,
         purpose: str,
         seen: Seen,
@@ -149,7 +149,7 @@ def _completed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _rules(params: DatasetSampling, split: str) -> list[Rule]:
+def _rules(params: DatasetParameters, split: str) -> list[Rule]:
     """In the order they are applied: later ones may rely on earlier ones."""
     characters, prompt = pl.col("characters"), pl.col("prompt")
     ends_with = params.ends_with(split)

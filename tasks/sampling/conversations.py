@@ -12,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 
 from tasks.sampling.errors import UNKNOWN_KEYS, Finding, UnreadableFile, listed
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 
 Format = Literal["messages", "sharegpt", "prompt_response"]
 Row = dict[str, Any]
@@ -113,7 +113,7 @@ class Columns:
         return self.others | {name for name in (self.messages, self.prompt, self.response) if name is not None}
 
 
-def columns_of(file: str, found: Collection[str], params: DatasetSampling) -> Columns:
+def columns_of(file: str, found: Collection[str], params: DatasetParameters) -> Columns:
     """Tells by the columns that were `found` in a file, and by what the person said, how it keeps conversations.
 
     Raises:
@@ -136,7 +136,7 @@ def but_for(names: Iterable[str]) -> str:
     return f", but {lost}" if lost else ""
 
 
-def _choose(file: str, found: set[str], params: DatasetSampling) -> Columns:
+def _choose(file: str, found: set[str], params: DatasetParameters) -> Columns:
     format: Format | None = None if params.format == "auto" else params.format
     prompt, response = params.prompt_column, params.response_column
     if prompt or response:

@@ -4,28 +4,33 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.form import Group
+from tasks.form import ParameterGroup
 
 SPLIT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 EndsWith = Literal["assistant", "user", "any"]
 
 
-class SplitOptions(Group):
+class SplitOptions(ParameterGroup):
     """What one split does otherwise than the rest."""
 
     percent: float | None = Field(
-        None, gt=0, le=100, title="Percent", description="Share of this split's rows, in percent."
+        None, gt=0, le=100, title="Percent", description="Share of this split's rows, in percent. Default: as for all."
     )
     rows: int | None = Field(
-        None, ge=1, title="Rows", description="Number of this split's rows; wins over a percentage."
+        None,
+        ge=1,
+        title="Rows",
+        description="Number of this split's rows; wins over a percentage. Default: as for all.",
     )
     ends_with: EndsWith | None = Field(
-        None, title="Last speaker", description="Who must speak last in every conversation of this split."
+        None,
+        title="Last speaker",
+        description="Who must speak last in every conversation of this split. Default: as its name says.",
     )
 
 
-class DatasetSampling(Group):
+class DatasetParameters(ParameterGroup):
     """Which rows of which dataset the model is trained, validated, tested and smoke-scored with."""
 
     source: str = Field(
@@ -55,11 +60,13 @@ class DatasetSampling(Group):
             "Commit, tag or branch of a Hugging Face dataset. Default: the newest commit of its main branch. The run records "
             "the commit it resolved to."
         ),
+        examples=["main"],
     )
     hub_token_block: str | None = Field(
         None,
         title="Hub token block",
         description="Name of the Prefect Secret block that holds a Hugging Face token. Gated and private datasets need one.",
+        examples=["hugging-face-token"],
     )
     format: Literal["auto", "messages", "sharegpt", "prompt_response"] = Field(
         "auto",
@@ -74,19 +81,23 @@ class DatasetSampling(Group):
         min_length=1,
         title="Prompt column",
         description="The column of what the user asks, for rows of a prompt and a response. Default: the common names.",
+        examples=["instruction"],
     )
     response_column: str | None = Field(
         None,
         min_length=1,
         title="Response column",
         description="The column of what the assistant answers, for rows of a prompt and a response. Default: the common names.",
+        examples=["output"],
     )
     percent: float = Field(5.0, gt=0, le=100, title="Percent", description="Share of each split's rows, in percent.")
     rows: int | None = Field(
         None,
         ge=1,
         title="Rows",
-        description="Number of rows of each split; wins over the percentage. A split that has fewer gives all it has.",
+        description="Number of rows of each split; wins over percent, but not over a split's own option. A split that has fewer "
+        "gives all it has.",
+        examples=[5000],
     )
     method: Literal["head", "random"] = Field(
         "head",
@@ -107,6 +118,7 @@ class DatasetSampling(Group):
         pattern=SPLIT_NAME,
         title="Validation split",
         description="The split the trainer validates with. Default: rows held out of the training sample.",
+        examples=["validation"],
     )
     validation_percent: float = Field(
         10.0,
@@ -137,9 +149,10 @@ class DatasetSampling(Group):
         default_factory=dict,
         title="Options of single splits",
         description=(
-            "By split name: percent, rows, ends_with. Without an option, conversations end with the assistant, except that "
-            "those of splits named *_gen may end with either speaker."
+            "By split name: percent (more than 0, at most 100), rows (at least 1), ends_with (assistant, user or any). Without an "
+            "option, conversations end with the assistant, except that those of splits named *_gen may end with either speaker."
         ),
+        examples=[{"test_sft": {"percent": 100.0}}],
     )
     on_invalid: Literal["fail", "drop"] = Field(
         "fail",
@@ -186,6 +199,7 @@ class DatasetSampling(Group):
         ge=1,
         title="Most tokens",
         description="Most tokens of a conversation's text, all its messages together, without the chat template's own.",
+        examples=[2048],
     )
     tokenizer: str | None = Field(
         None,
@@ -194,6 +208,7 @@ class DatasetSampling(Group):
             "The model's tokenizer.json, or a folder that holds it. Needed to bound tokens, and to forecast what can be learnt "
             "where the registry's model has none."
         ),
+        examples=["/data/phi-4/tokenizer.json"],
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from tasks.sampling.conversations import (
 from tasks.sampling.errors import CARD, Finding, UnreadableFile, excerpt, too_long
 from tasks.sampling.formats.bounds import BATCH_BYTES, BATCH_ROWS
 from tasks.sampling.names import COMPRESSIONS
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.sameness import fingerprints
 from tasks.sampling.source import Source
 from tasks.sampling.tree import DataFile
@@ -75,7 +75,7 @@ class Reader(Protocol):
 class SplitReader:
     """The files of a split, read as one."""
 
-    def __init__(self, split: str, source: Source, params: DatasetSampling) -> None:
+    def __init__(self, split: str, source: Source, params: DatasetParameters) -> None:
         """Opens the files.
 
         Raises:
@@ -110,7 +110,7 @@ class SplitReader:
                     yield batch
 
 
-def _open(file: DataFile, reader: str, source: Source, params: DatasetSampling) -> Reader:
+def _open(file: DataFile, reader: str, source: Source, params: DatasetParameters) -> Reader:
     if reader == "parquet":
         return _ParquetConversations(file, params)
     if reader == "json" and not source.reader_options.get("field"):
@@ -165,7 +165,7 @@ def _with_prompt(columns: Columns) -> bool:
 class _JsonConversations:
     """JSON Lines, or an array."""
 
-    def __init__(self, file: DataFile, params: DatasetSampling, options: dict[str, Any]) -> None:
+    def __init__(self, file: DataFile, params: DatasetParameters, options: dict[str, Any]) -> None:
         from tasks.sampling.formats.json_text import JsonReader
 
         self._file = file
@@ -192,7 +192,7 @@ class _JsonConversations:
 class _StreamedConversations:
     """Whatever `datasets` streams."""
 
-    def __init__(self, file: DataFile, reader: str, options: dict[str, Any], params: DatasetSampling) -> None:
+    def __init__(self, file: DataFile, reader: str, options: dict[str, Any], params: DatasetParameters) -> None:
         from tasks.sampling.formats.streamed import StreamedReader
 
         self._file = file
@@ -222,7 +222,7 @@ def _text_bytes(value: Any) -> int:
 class _ParquetConversations:
     """Parquet: in columns where its messages are just roles and texts, else row by row."""
 
-    def __init__(self, file: DataFile, params: DatasetSampling) -> None:
+    def __init__(self, file: DataFile, params: DatasetParameters) -> None:
         from tasks.sampling.formats.kind import kind_of
         from tasks.sampling.formats.parquet import ParquetReader
 

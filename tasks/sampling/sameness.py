@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -59,7 +60,7 @@ def ranks(fingerprints: np.ndarray, seed: int, purpose: int) -> np.ndarray:
         return _mixed(fingerprints ^ salt)
 
 
-def _mixed(value: np.ndarray) -> np.ndarray:
+def _mixed(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

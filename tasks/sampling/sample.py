@@ -14,7 +14,7 @@ import polars as pl
 from tasks.sampling.checks import Checker
 from tasks.sampling.conversations import but_for
 from tasks.sampling.errors import CARD, NOT_UTF8, SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.reading import SplitReader
 from tasks.sampling.results import DroppedRows, SampledDataset, SampledSplit, SourceFile
 from tasks.sampling.sameness import Seen
@@ -37,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def sample(
-    params: DatasetSampling,
+    params: DatasetParameters,
     directory: Path,
     *,
     workspace: "AzureMLWorkspace | None" = None,
@@ -98,7 +98,7 @@ def kept(folder: Path) -> SampledDataset | None:
 class _Sampling:
     """One run over all splits, the training split first: what it holds must not be in the others."""
 
-    def __init__(self, params: DatasetSampling, source: Source, folder: Path, progress: Progress) -> None:
+    def __init__(self, params: DatasetParameters, source: Source, folder: Path, progress: Progress) -> None:
         self._params = params
         self._source = source
         self._folder = folder
@@ -234,7 +234,7 @@ def _kinds(extras: str) -> set[str]:
     return found | ({"tools"} if row["tools"] else set())
 
 
-def _key(source: Source, params: DatasetSampling, revision: str) -> str:
+def _key(source: Source, params: DatasetParameters, revision: str) -> str:
     chosen = params.model_dump(mode="json", exclude={"hub_token_block", "revision"})
     document = {"source": source.id, "revision": revision, "parameters": chosen, "writer": WRITER}
     # A card is not among the files that a revision may stand for, and says how they are read.

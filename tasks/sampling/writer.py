@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self, cast
 
 import polars as pl
 
+from tasks.disk import explained
 from tasks.sampling.results import Bucket, SampledSplit
 
 WRITTEN = ["prompt", "messages", "prompt_id"]
@@ -100,17 +101,22 @@ def _with_extras(plain: pl.DataFrame, extras: pl.Series) -> bytes:
 
 @contextmanager
 def unpublished(directory: Path) -> Iterator[Path]:
-    """A new folder below `directory` to write into, which goes when the block ends unless it was published."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for abandoned in directory.glob(".*.partial"):
-        with suppress(FileNotFoundError):  # another run has just published it
-            if time.time() - abandoned.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(abandoned, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=".sample-", suffix=".partial", dir=directory))
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    """A new folder below `directory` to write into, which goes when the block ends unless it was published.
+
+    Raises:
+        DiskRefuses: it cannot be written to.
+    """
+    with explained(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        for abandoned in directory.glob(".*.partial"):
+            with suppress(FileNotFoundError):  # another run has just published it
+                if time.time() - abandoned.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(abandoned, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(prefix=".sample-", suffix=".partial", dir=directory))
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def publish(partial: Path, folder: Path, is_whole: Callable[[Path], bool]) -> bool:

@@ -52,6 +52,44 @@ def test_each_way_of_signing_in_is_one_credential(fields: dict[str, Any], kind: 
     assert block.credential() is block.credential()
 
 
+PRINCIPAL = {"tenant_id": TENANT, "client_id": CLIENT}
+THERE = "login.microsoftonline.us"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "given", "named"),
+    [
+        (
+            "ClientSecretCredential",
+            {"auth": "service_principal", **PRINCIPAL, "client_secret": SECRET},
+            (TENANT, CLIENT, SECRET),
+            {"authority": THERE},
+        ),
+        (
+            "CertificateCredential",
+            {"auth": "certificate", **PRINCIPAL, "certificate_path": "/a.pem", "certificate_password": SECRET},
+            (TENANT, CLIENT),
+            {"certificate_path": "/a.pem", "password": SECRET, "authority": THERE},
+        ),
+        ("ManagedIdentityCredential", {"auth": "managed_identity", "client_id": CLIENT}, (), {"client_id": CLIENT}),
+        (
+            "WorkloadIdentityCredential",
+            {"auth": "workload_identity", **PRINCIPAL, "token_file": "/token"},
+            (),
+            {**PRINCIPAL, "token_file_path": "/token", "authority": THERE},
+        ),
+        ("AzureCliCredential", {"auth": "azure_cli", "tenant_id": TENANT}, (), {"tenant_id": TENANT}),
+        ("DefaultAzureCredential", {"auth": "default"}, (), {"authority": THERE}),
+    ],
+)
+def test_each_way_signs_in_as_whom_and_where_the_block_says(
+    kind: str, fields: dict[str, Any], given: tuple[str, ...], named: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, kind, lambda *given, **named: (given, named))
+    signs_in: Any = AzureCredentials(cloud="us_government", **fields).credential()
+    assert signs_in == (given, named)
+
+
 def test_workload_identity_reads_the_named_token_file(tmp_path: Path) -> None:
     block = AzureCredentials(
         auth="workload_identity", tenant_id=TENANT, client_id=CLIENT, token_file=str(tmp_path / "token")
@@ -92,6 +130,22 @@ def test_a_workspace_has_one_client_with_its_own_names() -> None:
     client = block.client()
     assert client is block.client()
     assert (client.subscription_id, client.resource_group_name, client.workspace_name) == ("s", "g", "www")
+
+
+def test_the_clients_work_in_the_cloud_of_the_credentials_and_tell_microsoft_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("azure.ai.ml.MLClient", lambda *_, **named: named)
+    block = AzureMLWorkspace(
+        subscription_id="s",
+        resource_group="g",
+        workspace_name="www",
+        registry_name="models",
+        credentials=AzureCredentials(cloud="china"),
+    )
+    clients: list[Any] = [block.client(), block.registry_client()]
+    assert all(client["cloud"] == "AzureChinaCloud" and client["enable_telemetry"] is False for client in clients)
+    assert clients[0]["workspace_name"] == "www" and clients[1]["registry_name"] == "models"
 
 
 def _certificate() -> bytes:

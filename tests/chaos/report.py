@@ -80,6 +80,8 @@ def page(tested: Tested) -> str:
     if lasting:
         text += "\n## Faults that last\n\nHow the run ended: the stage it named and the seconds it took.\n\n"
         text += _table(lasting, by=str, shown=_end)
+        text += "\n### The longest runs\n\nBy the stage that gave up, after its own tries and the SDKs' below them.\n\n"
+        text += _worst(lasting)
         text += "\n### What a run can do without\n\n"
         text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
         text += "\n### What the runs said\n\n" + _said(lasting)
@@ -127,6 +129,19 @@ def _table(outcomes: Sequence[Outcome], *, by: Callable[[Call], str], shown: Cal
         for name, found in rows.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def _worst(outcomes: Sequence[Outcome]) -> str:
+    """The longest run by the stage that it failed in."""
+    worst: dict[str, Outcome] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.seconds):
+        if stage := verdict.stage_of(outcome.message):
+            worst[stage] = outcome
+    rows = [
+        f"| `{name}` | {its.seconds:.0f} | `{its.cell.call}`, {its.cell.effect} |"
+        for name, its in sorted(worst.items())
+    ]
+    return "\n".join(["| stage | seconds | call and fault |", "|---|---|---|", *rows]) + "\n"
 
 
 def _share(outcomes: Sequence[Outcome]) -> str:

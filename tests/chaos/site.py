@@ -20,7 +20,7 @@ from tests.chaos import verdict
 from tests.chaos.calls import Call, Record
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.flows.conftest import BLOCK, write_conversations
-from tests.flows.test_finetune import endpoints, run, running_jobs
+from tests.flows.test_finetune import endpoints, of_run, run, running_jobs
 from tests.prefect_server import prefect_server
 
 BOUND_SECONDS = 300
@@ -56,7 +56,7 @@ class Site:
         self.training_record = first.record
         """The calls of that run."""
         assert first.state is not None and first.state.is_completed(), f"the run that trains: {self.trained}"
-        self._job: str = first.state.result().job.name
+        self._trained_by = of_run(first.state.result())
 
     def record(self, *, trains: bool) -> Record:
         """The calls of a run without faults; it runs one. Not those of the workspace's first run, which uploads what the
@@ -132,7 +132,7 @@ class Site:
         if trains:
             more["dataset"] = {"source": str(self._conversations), "percent": 90, "seed": int(own, 16) % 2**31}
         else:
-            more["job_key"] = self._job
+            more["resume_run"] = self._trained_by
         # The defaults are for real outages; here nothing is learned from waiting one out.
         more["pipeline"] = {"tolerate_errors_minutes": 0.5}
         more["scoring"] = {"max_new_tokens": 4, "rows": 2, "retry_budget_seconds": 30}

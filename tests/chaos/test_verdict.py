@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.verdict import STAGES, faults_of
+from tests.chaos.verdict import NAMES, faults_of
 
 
 def test_the_stages_are_the_flows_own() -> None:
-    assert {"resolve_credentials", "submit_pipeline", "smoke_score", "teardown"} <= STAGES
+    assert {"resolve_credentials", "submit_pipeline", "smoke_score", "teardown"} <= NAMES
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
+from pathlib import Path
 
 from tests.emulated import ROOT
+from tests.resilience.digest import digest_of
 
 TESTED = ("emulator", "flows", "tasks", "blocks", "tests/chaos")
 # How the matrix is driven and shown does not change what a cell means.
@@ -14,13 +15,12 @@ _AROUND = frozenset({"__main__.py", "calls.py", "report.py", "seen.py", "shards.
 
 def source() -> str:
     """A digest of the product's source and of what judges it: 12 hex digits."""
-    digest = hashlib.sha256()
-    for folder in TESTED:
-        for file in sorted((ROOT / folder).rglob("*")):
-            judged = file.suffix in (".py", ".yaml", ".json") and "__pycache__" not in file.parts
-            if judged and not (folder == "tests/chaos" and file.name in _AROUND):
-                digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    return digest_of(file for folder in TESTED for file in (ROOT / folder).rglob("*") if _judged(file, folder))
+
+
+def _judged(file: Path, folder: str) -> bool:
+    is_source = file.suffix in (".py", ".yaml", ".json") and "__pycache__" not in file.parts
+    return is_source and not (folder == "tests/chaos" and file.name in _AROUND)
 
 
 def commit() -> str:

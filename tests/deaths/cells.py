@@ -5,23 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flows.stages import STAGES
+
 
 class Stage(StrEnum):
     """The flow's stages, in the order in which a run can be met in them."""
 
-    RESOLVE_CREDENTIALS = "resolve_credentials"
-    FIND_FOUNDATION_MODEL = "find_foundation_model"
-    SAMPLE_DATASET = "sample_dataset"
-    CHECK_ENDPOINT_NAME = "check_endpoint_name"
-    VALIDATE_COMPUTE = "validate_compute"
-    SUBMIT_PIPELINE = "submit_pipeline"
-    CREATE_ENDPOINT = "create_endpoint"
-    WAIT_FOR_PIPELINE = "wait_for_pipeline"
-    REVIEW_METRICS = "review_metrics"
-    REGISTER_MODEL = "register_model"
-    CREATE_DEPLOYMENT = "create_deployment"
-    SMOKE_SCORE = "smoke_score"
-    TEARDOWN = "teardown"
+    # Into the class while it is made: every name becomes a member.
+    vars().update({stage.name.upper(): stage.name for stage in STAGES})
 
 
 class Death(StrEnum):
@@ -29,7 +20,7 @@ class Death(StrEnum):
 
     KILLED = "SIGKILL of the flow process"
     TERMINATED = "SIGTERM"
-    RESCHEDULED = "SIGTERM with reschedule"
+    RESCHEDULED = "SIGTERM with reschedule, twice"
     WORKER_KILLED = "SIGKILL of worker and flow"
     WORKER_SHUT_DOWN = "worker shutdown"
     CANCELLED = "cancel"
@@ -56,13 +47,13 @@ class Cell:
 WHOLE = [Cell(stage, death) for stage in Stage for death in Death]
 
 SLICE = [
-    Cell(Stage.SUBMIT_PIPELINE, Death.KILLED),
-    Cell(Stage.CREATE_ENDPOINT, Death.TERMINATED),
-    Cell(Stage.WAIT_FOR_PIPELINE, Death.CANCELLED),
-    Cell(Stage.VALIDATE_COMPUTE, Death.WORKER_KILLED),
-    Cell(Stage.SUBMIT_PIPELINE, Death.RESCHEDULED),
-    Cell(Stage.WAIT_FOR_PIPELINE, Death.WORKER_SHUT_DOWN),
-    Cell(Stage.REGISTER_MODEL, Death.SUSPENDED),
-    Cell(Stage.CREATE_DEPLOYMENT, Death.SERVER_RESTARTED),
+    Cell(Stage["SUBMIT_PIPELINE"], Death.KILLED),
+    Cell(Stage["CREATE_ENDPOINT"], Death.TERMINATED),
+    Cell(Stage["WAIT_FOR_PIPELINE"], Death.CANCELLED),
+    Cell(Stage["VALIDATE_COMPUTE"], Death.WORKER_KILLED),
+    Cell(Stage["SUBMIT_PIPELINE"], Death.RESCHEDULED),
+    Cell(Stage["WAIT_FOR_PIPELINE"], Death.WORKER_SHUT_DOWN),
+    Cell(Stage["REGISTER_MODEL"], Death.SUSPENDED),
+    Cell(Stage["CREATE_DEPLOYMENT"], Death.SERVER_RESTARTED),
 ]
 """One of each death; the stages are those that make something which can be doubled or left running."""

@@ -32,7 +32,7 @@ class OwnNames:
         return f"deaths-{self.word}"
 
 
-SHARED = (Stage.RESOLVE_CREDENTIALS, Stage.FIND_FOUNDATION_MODEL)
+SHARED = (Stage["RESOLVE_CREDENTIALS"], Stage["FIND_FOUNDATION_MODEL"])
 """Stages whose calls name nothing of the run: every run's are late while one is awaited in them."""
 
 
@@ -40,19 +40,19 @@ def held_call(stage: Stage, names: OwnNames) -> dict[str, str]:
     """Method and path of the call that `stage` is held at: where it writes, its write."""
     job, endpoint = names.run.job(1), names.run.endpoint
     method, path = {
-        Stage.RESOLVE_CREDENTIALS: ("GET", "*/registries/azureml/discovery"),
-        Stage.FIND_FOUNDATION_MODEL: ("GET", "*/registries/azureml/models/*"),
-        Stage.SAMPLE_DATASET: ("GET", f"*/data/{names.data}/versions/*"),
-        Stage.CHECK_ENDPOINT_NAME: ("GET", f"*/onlineEndpoints/{endpoint}"),
-        Stage.VALIDATE_COMPUTE: ("PUT", f"*/computes/{names.cluster}"),
-        Stage.SUBMIT_PIPELINE: ("PUT", f"*/jobs/{job}"),
-        Stage.CREATE_ENDPOINT: ("PUT", f"*/onlineEndpoints/{endpoint}"),
-        Stage.WAIT_FOR_PIPELINE: ("GET", f"*/runs/{job}/children"),
-        Stage.REVIEW_METRICS: ("GET", f"*/models/{names.model}/versions"),
-        Stage.REGISTER_MODEL: ("PUT", f"*/models/{names.model}/versions/*"),
-        Stage.CREATE_DEPLOYMENT: ("PUT", f"*/onlineEndpoints/{endpoint}/deployments/*"),
-        Stage.SMOKE_SCORE: ("POST", f"{endpoint}.*/score"),
-        Stage.TEARDOWN: ("DELETE", f"*/onlineEndpoints/{endpoint}"),
+        Stage["RESOLVE_CREDENTIALS"]: ("GET", "*/registries/azureml/discovery"),
+        Stage["FIND_FOUNDATION_MODEL"]: ("GET", "*/registries/azureml/models/*"),
+        Stage["SAMPLE_DATASET"]: ("GET", f"*/data/{names.data}/versions/*"),
+        Stage["CHECK_ENDPOINT_NAME"]: ("GET", f"*/onlineEndpoints/{endpoint}"),
+        Stage["VALIDATE_COMPUTE"]: ("PUT", f"*/computes/{names.cluster}"),
+        Stage["SUBMIT_PIPELINE"]: ("PUT", f"*/jobs/{job}"),
+        Stage["CREATE_ENDPOINT"]: ("PUT", f"*/onlineEndpoints/{endpoint}"),
+        Stage["WAIT_FOR_PIPELINE"]: ("GET", f"*/runs/{job}/children"),
+        Stage["REVIEW_METRICS"]: ("GET", f"*/models/{names.model}/versions"),
+        Stage["REGISTER_MODEL"]: ("PUT", f"*/models/{names.model}/versions/*"),
+        Stage["CREATE_DEPLOYMENT"]: ("PUT", f"*/onlineEndpoints/{endpoint}/deployments/*"),
+        Stage["SMOKE_SCORE"]: ("POST", f"{endpoint}.*/score"),
+        Stage["TEARDOWN"]: ("DELETE", f"*/onlineEndpoints/{endpoint}"),
     }[stage]
     return {"method": method, "path": path}
 

@@ -65,7 +65,7 @@ def _shares(cells: Sequence[Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
 
 def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Runs that are met before they submit wait for each other; those with a job to wait for are fewer."""
-    first = list(Stage).index(Stage.REVIEW_METRICS)
+    first = list(Stage).index(Stage["REVIEW_METRICS"])
     early = [cell for cell in cells if list(Stage).index(cell.stage) < first]
     late = [cell for cell in cells if cell not in early]
     return [share for share in (early[:4], early[4:], late[:3], late[3:]) if share]

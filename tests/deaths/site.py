@@ -18,7 +18,7 @@ import psutil
 from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
 from deployments.stack.processes import Processes
-from tasks.errors import lists_as_missing
+from tasks.azure_ml.errors import is_not_found
 from tasks.naming import RunNames, run_id_of
 from tests.deaths.holds import OwnNames
 from tests.deployments.operated import OF_MANUAL, SMALL, Operator
@@ -28,6 +28,8 @@ from tests.processes import alive_where
 
 HEARTBEAT_SECONDS = 30
 """The least that Prefect takes; the stack's own is 180."""
+SILENT_SECONDS, ASKED_SECONDS = 50, 40
+"""After which a run is asked after, and then given up; the project's own are 300 s and 240 s."""
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 ZOMBIES = "crash-zombies"
 POLL_SECONDS = 0.3
@@ -112,8 +114,10 @@ class Site:
         assert up.returncode == 0, up.stdout + up.stderr
         [zombies] = [made for made in self.ask("/automations/filter") if made["name"] == ZOMBIES]
         wanted = {key: zombies[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-        wanted["trigger"]["within"] = 3 * HEARTBEAT_SECONDS
-        self.ask(f"/automations/{zombies['id']}", wanted, method="PUT")
+        if wanted["trigger"]["within"] != SILENT_SECONDS:  # what is written begins to count anew
+            wanted["trigger"]["within"] = SILENT_SECONDS
+            wanted["actions"][0]["parameters"]["silent_seconds"] = ASKED_SECONDS
+            self.ask(f"/automations/{zombies['id']}", wanted, method="PUT")
 
     def start_worker(self) -> None:
         """As a service manager does after the worker has died."""
@@ -137,7 +141,7 @@ class Site:
         try:
             return self.client.jobs.get(name)
         except Exception as error:
-            if lists_as_missing(error):
+            if is_not_found(error):
                 return None
             raise
 
@@ -150,7 +154,7 @@ class Site:
         try:
             return len(list(self.client.models.list(name=model)))
         except Exception as error:
-            if lists_as_missing(error):
+            if is_not_found(error):
                 return 0
             raise
 

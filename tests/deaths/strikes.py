@@ -6,11 +6,11 @@ import contextlib
 import signal
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
 
 import psutil
 
-from tasks.jobs import ENDED_BADLY
-from tasks.states import word
+from tasks.azure_ml.states import ENDED_BADLY, word
 from tests.deaths.cells import Death, Stage
 from tests.deaths.holds import SHARED, Hold, held_call
 from tests.deaths.site import FINAL, Run, Site, await_until
@@ -77,9 +77,25 @@ def _terminated(run: Run, hold: Hold) -> None:
 
 
 def _rescheduled(run: Run, hold: Hold) -> None:
-    [supervisor] = _with_word(run, "execute")
-    _signal([supervisor], signal.SIGTERM)
-    _await_end(supervisor)
+    """At work, and again as the next process begins, before it listens."""
+    for at in ("work", "its beginning"):
+        before = _handed_back(run)
+        [supervisor] = await_until(
+            lambda: _with_word(run, "execute"), STATE_SECONDS, f"the process of {run.id} at {at}"
+        )
+        _signal([supervisor], signal.SIGTERM)
+        _await_end(supervisor)
+        await_until(partial(_is_handed_back, run, before), STATE_SECONDS, f"{run.id} handed back at {at}")
+
+
+def _handed_back(run: Run) -> int:
+    """How often the run was to wait for another process."""
+    states = run.site.ask(f"/flow_run_states/?flow_run_id={run.id}", method="GET")
+    return sum(state["name"] == "AwaitingRetry" for state in states)
+
+
+def _is_handed_back(run: Run, before: int) -> bool:
+    return _handed_back(run) > before
 
 
 def _worker_killed(run: Run, hold: Hold) -> None:
@@ -125,7 +141,7 @@ def _suspended(run: Run, hold: Hold) -> None:
         return  # it was in its last stage
     job = site.job(run.names.run.job(1))
     assert job is None or word(job.status) not in ENDED_BADLY, f"a suspended run's job is {job.status}"
-    if hold.stage is not Stage.TEARDOWN:  # which deletes it
+    if hold.stage is not Stage["TEARDOWN"]:  # which deletes it
         assert had <= site.endpoints_of(run.id), f"a suspended run has lost {had}"
     site.ask(f"/flow_runs/{run.id}/resume")
 

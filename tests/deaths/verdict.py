@@ -7,8 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tasks.jobs import ENDED
-from tasks.states import word
+from tasks.azure_ml.states import ENDED, word
 from tests.deaths.cells import Cell, Stage
 from tests.deaths.site import FINAL, Late, Run, await_until
 
@@ -80,9 +79,9 @@ def judge(run: Run, last: Cell) -> Verdict:
 
 def _jobs_expected(stage: Stage, *, completed: bool) -> tuple[int, ...]:
     """What a run may have submitted that was last met in `stage`: with the submission under way, it may not have got there."""
-    if completed or list(Stage).index(stage) > list(Stage).index(Stage.SUBMIT_PIPELINE):
+    if completed or list(Stage).index(stage) > list(Stage).index(Stage["SUBMIT_PIPELINE"]):
         return (1,)
-    return (0, 1) if stage is Stage.SUBMIT_PIPELINE else (0,)
+    return (0, 1) if stage is Stage["SUBMIT_PIPELINE"] else (0,)
 
 
 def _await_reaper(run: Run) -> None:

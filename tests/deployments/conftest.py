@@ -26,7 +26,8 @@ AzureMLWorkspace(**where).save("{SECRET_BLOCK}", overwrite=True)
 @pytest.fixture(scope="session")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """A stack that is up."""
-    folder = tmp_path_factory.mktemp("stack")
+    folder = tmp_path_factory.mktemp("stack") / "a user's own"  # spaces and quotes are nobody's trouble
+    folder.mkdir()
     operator = Operator(Stack(folder / "home", free_port(), folder / "azure", free_port()))
     try:
         up = operator.command("up")

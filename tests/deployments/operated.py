@@ -26,7 +26,7 @@ SECRET_BLOCK = "with-a-secret"
 OF_MANUAL = {"deployments": {"name": {"any_": ["manual"]}}}
 
 
-def until(happened: Callable[[], bool], seconds: float = 120) -> None:
+def until(happened: Callable[[], object], seconds: float = 120) -> None:
     """Returns when it has happened; fails if it never does."""
     deadline = time.monotonic() + seconds
     while not happened():
@@ -43,7 +43,7 @@ class Operator:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`python -m deployments.stack ...`."""
         options = ["--home", str(self.stack.home)]
-        if arguments == ("up",):
+        if arguments[:1] == ("up",):
             options += ["--port", str(self.stack.port), "--emulator-port", str(self.stack.emulator_port)]
             options += ["--emulator-state", str(self.stack.emulator_state)]
         return self.run("deployments.stack", *arguments, *options)

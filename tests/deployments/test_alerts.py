@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import psutil
 import pytest
@@ -15,18 +15,13 @@ from deployments.automate import AUTOMATIONS, read
 from deployments.stack import azure
 from deployments.stack.layout import ROOT
 from tests.deployments.operated import SMALL, Operator, until
-from tests.deployments.webhook import Inbox, inbox
+from tests.deployments.webhook import SAVE_BLOCK, Inbox, inbox
 from tests.processes import alive_where
 
 NOBODYS = "nobodys"
 """A work queue that no worker looks at, since it is paused."""
 NOWHERE = {"workspace": "nowhere"}
-SAVE_BLOCK = """
-import sys
-from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
-sent = {"subject": "{{subject}}", "body": "{{body}}"}
-Webhook(name="alerts", url=sys.argv[1], json_data=sent).save("alerts", overwrite=True)
-"""
+LAST_NIGHT = "2020-01-01T02:00:00Z"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +36,28 @@ def told(operator: Operator) -> Iterator[Inbox]:
         [block] = [made for made in operator.ask("/block_documents/filter") if made["name"] == "alerts"]
         operator.ask(f"/block_documents/{block['id']}", method="DELETE")
         untold = operator.run("deployments.automate")
-        assert "automation alert-failed (tells nobody: there is no notification block 'alerts')" in untold.stdout
+        assert "automation alert-failed (tells nobody yet: there is no notification block 'alerts')" in untold.stdout
+
+
+def test_a_test_is_sent_and_said_to_have_arrived_only_if_it_has(operator: Operator, told: Inbox) -> None:
+    sent = operator.run("deployments.automate", "--test")
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert "The test has arrived at custom-webhook/alerts" in sent.stdout
+    assert len(told.about("finetune: a test")) == 1
+    nobody = operator.run("deployments.automate", "--test", "--block", "nobody")
+    assert nobody.returncode == 1
+    assert "There is no notification block 'nobody'." in nobody.stderr
+    command = [
+        sys.executable,
+        "-c",
+        SAVE_BLOCK.replace('"alerts"', '"lost"'),
+        f"{told.url.replace('http:', 'https:')}?key=hunter2",
+    ]
+    subprocess.run(command, env=operator.stack.environment(), check=True)
+    lost = operator.run("deployments.automate", "--test", "--block", "lost")
+    assert lost.returncode == 1
+    assert "The test to custom-webhook/lost did not arrive: " in lost.stderr
+    assert "hunter2" not in lost.stderr
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +101,19 @@ def test_a_late_run_is_told(told: Inbox, began: dict[str, str]) -> None:
     until(lambda: bool(told.about("is late", "Is a worker running", began["late"])), seconds=300)
 
 
-def test_a_skipped_night_is_told(operator: Operator, told: Inbox, began: dict[str, str]) -> None:
+def test_a_skipped_night_is_told_with_the_run_that_it_was_skipped_for(
+    operator: Operator, told: Inbox, began: dict[str, str]
+) -> None:
     until(lambda: state_of(operator, began["killed"])["type"] == "RUNNING", seconds=300)
-    second = start(operator, "nightly", NOWHERE)
+    second = start(
+        operator, "nightly", NOWHERE, state={"type": "SCHEDULED", "state_details": {"scheduled_time": LAST_NIGHT}}
+    )
     until(lambda: bool(told.about("skipped a night", second)), seconds=300)
-    assert state_of(operator, second)["message"] == "Deployment concurrency limit reached."
+    assert state_of(operator, second)["name"] in ("Missed", "Skipped")
+    third = start(operator, "nightly", NOWHERE)
+    until(lambda: bool(told.about("skipped a night", third)), seconds=300)
+    assert state_of(operator, third)["name"] == "Skipped"
+    assert f"(flow run {began['killed']})" in state_of(operator, third)["message"]
 
 
 def test_a_crashed_run_is_told(operator: Operator, told: Inbox, began: dict[str, str]) -> None:
@@ -109,11 +133,13 @@ def test_a_rejected_model_is_told_with_the_bound(told: Inbox, began: dict[str, s
 def test_a_run_whose_machine_is_gone_is_noticed_and_told(
     operator: Operator, told: Inbox, dataset: dict[str, Any]
 ) -> None:
-    """The shipped automation, but for this run alone and after ten seconds: Prefect sends heartbeats no closer than 30 s."""
+    """The shipped automation, but for this run alone and after ten seconds twice: Prefect sends heartbeats no closer than 30 s."""
     run = start(operator, "manual", {**SMALL, "dataset": dataset}, work_queue_name=NOBODYS)
-    zombies = read(AUTOMATIONS / "crash-zombies.yaml", recipient=uuid4()).model_dump(mode="json")
+    [reaper] = operator.ask("/deployments/filter", {"deployments": {"name": {"any_": ["reaper"]}}})
+    zombies = read(AUTOMATIONS / "crash-zombies.yaml", None, reaper=UUID(reaper["id"])).model_dump(mode="json")
     zombies["name"] = "crash-this-zombie"
     zombies["trigger"] |= {"match": {"prefect.resource.id": f"prefect.flow-run.{run}"}, "within": 10}
+    zombies["actions"][0]["parameters"]["silent_seconds"] = 10
     made = operator.ask("/automations/", zombies)
     try:
         # No worker started it, as if worker and machine were gone with it.
@@ -145,6 +171,18 @@ def test_a_run_whose_machine_is_gone_is_noticed_and_told(
         operator.ask(f"/automations/{made['id']}", method="DELETE")
 
 
+def test_a_night_that_does_not_take_place_is_told_without_any_run(operator: Operator, told: Inbox) -> None:
+    """The shipped automation, but after ten seconds: nothing of this deployment ends in the test."""
+    [block] = [made for made in operator.ask("/block_documents/filter") if made["name"] == "alerts"]
+    wanted = read(AUTOMATIONS / "alert-no-night.yaml", UUID(block["id"])).model_dump(mode="json")
+    wanted["trigger"]["within"] = 10
+    made = operator.ask("/automations/", wanted | {"name": "alert-no-night-soon"})
+    try:
+        until(lambda: bool(told.about("No night of finetune/nightly has ended")), seconds=300)
+    finally:
+        operator.ask(f"/automations/{made['id']}", method="DELETE")
+
+
 def test_every_alert_is_one_that_was_made_to_happen() -> None:
-    happened = {"failed", "late", "skipped-night", "crashed", "rejected"}
+    happened = {"failed", "late", "skipped-night", "crashed", "rejected", "no-night"}
     assert {file.stem.removeprefix("alert-") for file in AUTOMATIONS.glob("alert-*.yaml")} == happened

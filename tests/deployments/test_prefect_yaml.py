@@ -1,5 +1,6 @@
 """`prefect.yaml` and the automations, read as Prefect reads them: what they name is there, and what they pass is taken."""
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -9,18 +10,24 @@ import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from deployments.automate import AUTOMATIONS, read
-from deployments.stack.layout import HEARTBEAT_SECONDS, ROOT, WORK_POOL
+from deployments.automate import AUTOMATIONS, REAPER, read
+from deployments.stack.layout import ROOT, WORK_POOL
 from flows.finetune import finetune
 from flows.reap import reap
+from flows.turns import ONE_AT_A_TIME
 
 PROJECT = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
 DEPLOYMENTS: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in PROJECT["deployments"]}
 AUTOMATION_FILES = sorted(AUTOMATIONS.glob("*.yaml"))
 
 
+def automation(name: str) -> dict[str, Any]:
+    wanted: dict[str, Any] = yaml.safe_load((AUTOMATIONS / f"{name}.yaml").read_text("utf-8"))
+    return wanted
+
+
 def flow_of(name: str) -> Flow[..., Any]:
-    return load_flow_from_entrypoint(str(ROOT / DEPLOYMENTS[name]["entrypoint"]), use_placeholder_flow=False)
+    return load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"], use_placeholder_flow=False)
 
 
 @pytest.mark.parametrize(("name", "flow"), [("nightly", finetune), ("manual", finetune), ("reaper", reap)])
@@ -32,9 +39,10 @@ def test_each_deployment_is_of_a_flow_of_the_checkout(name: str, flow: Flow[...,
 def test_each_parameter_is_one_that_the_flow_takes(name: str) -> None:
     entry, flow = DEPLOYMENTS[name], flow_of(name)
     flow.validate_parameters(entry["parameters"])
-    given = [entry["parameters"], *(schedule.get("parameters", {}) for schedule in entry.get("schedules", []))]
-    given += [trigger.get("parameters", {}) for trigger in entry.get("triggers", [])]
-    for parameters in given:
+    for parameters in [
+        entry["parameters"],
+        *(schedule.get("parameters", {}) for schedule in entry.get("schedules", [])),
+    ]:
         assert parameters.keys() <= flow.parameters.properties.keys()
 
 
@@ -53,24 +61,53 @@ def test_each_schedule_is_a_cron_in_a_named_time_zone(name: str) -> None:
         assert ZoneInfo(schedule["timezone"]).key == schedule["timezone"]
 
 
-def test_a_night_that_still_runs_is_not_joined_by_the_next() -> None:
-    assert DEPLOYMENTS["nightly"]["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+def test_nights_are_one_at_a_time_by_the_flows_own_rule() -> None:
+    assert ONE_AT_A_TIME in DEPLOYMENTS["nightly"]["tags"]
+    assert ONE_AT_A_TIME not in DEPLOYMENTS["manual"]["tags"]
+    # Prefect's own limit would cancel a night that only wants to go on, and end the one that runs when it is away for minutes.
+    assert "concurrency_limit" not in DEPLOYMENTS["nightly"]
 
 
 def test_the_reaper_hears_of_every_bad_end_of_the_flow() -> None:
-    [trigger] = DEPLOYMENTS["reaper"]["triggers"]
+    trigger = automation("reap-after-a-bad-end")["trigger"]
     assert set(trigger["expect"]) == {f"prefect.flow-run.{name}" for name in ("Crashed", "Cancelled", "Failed")}
     assert trigger["match_related"]["prefect.resource.name"] == finetune.name
 
 
 @pytest.mark.parametrize("file", AUTOMATION_FILES, ids=lambda file: file.stem)
+def test_what_an_automation_runs_is_there_and_takes_what_it_passes(file: Path) -> None:
+    for action in automation(file.stem)["actions"]:
+        if action["type"] == "run-deployment":
+            assert action["deployment"] == REAPER
+            assert action["parameters"].keys() <= reap.parameters.properties.keys()
+
+
+@pytest.mark.parametrize("file", AUTOMATION_FILES, ids=lambda file: file.stem)
+def test_an_alert_goes_to_the_block_and_a_call_to_the_reaper(file: Path) -> None:
+    block, reaper = uuid4(), uuid4()
+    alert = file.stem.startswith("alert-")
+    [action] = read(file, block if alert else None, None if alert else reaper).model_dump()["actions"]
+    assert action["block_document_id" if alert else "deployment_id"] == (block if alert else reaper)
+    [nothing] = read(file, None if alert else block, reaper if alert else None).model_dump()["actions"]
+    assert nothing["type"] == "do-nothing"
+
+
+@pytest.mark.parametrize("file", AUTOMATION_FILES, ids=lambda file: file.stem)
 def test_each_automation_is_one_and_is_named_as_its_file(file: Any) -> None:
-    assert read(file, recipient=uuid4()).name == file.stem
+    assert read(file, recipient=uuid4(), reaper=uuid4()).name == file.stem
 
 
 def test_a_run_is_given_up_after_three_missed_heartbeats() -> None:
-    zombies = yaml.safe_load((AUTOMATIONS / "crash-zombies.yaml").read_text("utf-8"))
-    assert zombies["trigger"]["within"] == 3 * HEARTBEAT_SECONDS
+    zombies = automation("crash-zombies")
+    [asks] = zombies["actions"]
+    patience = zombies["trigger"]["within"] + asks["parameters"]["silent_seconds"]
+    for file in ("prefect.yaml", "deployments/containers.yaml"):
+        project = yaml.safe_load((ROOT / file).read_text("utf-8"))
+        for entry in project["deployments"]:
+            heartbeat = int(entry["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+            assert patience == 3 * heartbeat
+            # One that lives has been asked for long enough to send one.
+            assert asks["parameters"]["silent_seconds"] > heartbeat
 
 
 def test_the_small_run_of_the_guide_is_valid() -> None:

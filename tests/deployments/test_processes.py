@@ -48,6 +48,15 @@ def test_a_stranger_with_a_recorded_id_is_not_touched(tmp_path: Path) -> None:
             stranger.kill()
 
 
+def test_a_process_of_another_boot_or_of_another_moment_is_a_stranger() -> None:
+    ours = Started.of(os.getpid())
+    assert ours.find()
+    boot, _, ticks = str(ours.created).rpartition(" ")
+    assert Started(ours.pid, f"another-{boot} {ticks}").find() is None
+    assert Started(ours.pid, f"{boot} {int(ticks) - 1}").find() is None
+    assert Started.of(1).created != ours.created
+
+
 def test_only_the_stacks_own_orphaned_runs_are_ended(tmp_path: Path) -> None:
     ours = {"PREFECT_HOME": str(tmp_path), "PREFECT__FLOW_RUN_ID": "6f6e"}
     elsewhere = {**ours, "PREFECT_HOME": "/elsewhere"}
@@ -68,3 +77,13 @@ def test_an_unreadable_record_is_said_and_nothing_is_guessed(tmp_path: Path) -> 
     (tmp_path / "processes.json").write_text("{")
     with pytest.raises(StackError, match=r"processes\.json is not readable"):
         Processes(tmp_path).running()
+
+
+def test_a_process_is_ended_also_where_the_record_cannot_be_written(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    started = processes.start("server", WAIT, os.environ, tmp_path)
+    (tmp_path / "processes.partial").symlink_to("/dev/full")
+    assert processes.stop("server") is True
+    assert not is_alive(started.pid)
+    assert processes.running() == {}
+    assert processes.stop("server") is False

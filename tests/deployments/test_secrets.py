@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from deployments.stack.layout import DATABASE, Stack, database_of_the_caller
+from tasks.naming import BLOCK_TAG
 from tests.deployments.operated import SECRET_BLOCK, Operator
 from tests.emulated import Emulator, pointed_at
 
@@ -47,7 +49,7 @@ def planted(
     here = azure.installation
     with pointed_at(azure):
         endpoints = azure.client().online_endpoints
-        [name] = [str(found.name) for found in endpoints.list() if str(found.name).startswith("ft-")]
+        [name] = [str(its.name) for its in endpoints.list() if (its.tags or {}).get(BLOCK_TAG) == SECRET_BLOCK]
         first = endpoints.get_keys(name)
         endpoints.begin_regenerate_keys(name, key_type="secondary").result()
         second = endpoints.get_keys(name)
@@ -148,3 +150,18 @@ def test_what_is_kept_is_of_no_use_with_another_key(operator: Operator, tmp_path
     (tmp_path / FILE).write_bytes((operator.stack.emulator_state / FILE).read_bytes())
     with pytest.raises(SealBroken, match=r"cannot be read with this folder's secret\.key"):
         Installation.open(tmp_path)
+
+
+def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, 4200, tmp_path / "azure", 8888)
+    stack.require_login()
+    first = stack.server_environment()
+    made = (stack.login_file, tmp_path / "encryption.key")
+    assert {stat.S_IMODE(file.stat().st_mode) for file in made} == {0o600}
+    assert stack.server_environment() == first, "what is encrypted could not be read any more"
+    assert not any("ENCRYPTION_KEY" in name for name in stack.worker_environment({}))
+
+
+def test_the_callers_database_is_noted_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DATABASE, "postgresql+asyncpg://prefect:hunter2@elsewhere:5432/prefect")
+    assert database_of_the_caller() == "postgresql+asyncpg://prefect:***@elsewhere:5432/prefect"

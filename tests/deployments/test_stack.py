@@ -1,17 +1,31 @@
 """The operator's stack: up, a run through the worker, up again, down."""
 
 import subprocess
+import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from deployments.stack import azure
-from deployments.stack.layout import Stack
+from deployments.stack.layout import DATABASE, Stack
 from deployments.stack.processes import Processes
 from tests.deployments.operated import OF_MANUAL, SECRET_BLOCK, SMALL, Operator, until
 from tests.emulated import Emulator, free_port
+from tests.processes import alive_where
+
+
+def test_the_stack_has_neither_the_shells_prefect_nor_its_proxies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", "of-another-server")
+    monkeypatch.setenv("HTTPS_PROXY", "http://elsewhere:1")
+    environment = Stack(tmp_path, 4200, tmp_path / "azure", 8888).environment()
+    assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert not {"PREFECT_API_KEY", "HTTPS_PROXY"} & environment.keys()
 
 
 def test_status_says_that_all_of_it_runs(operator: Operator) -> None:
@@ -31,9 +45,11 @@ def test_up_twice_changes_nothing(operator: Operator) -> None:
         "alert-crashed",
         "alert-failed",
         "alert-late",
+        "alert-no-night",
         "alert-rejected",
         "alert-skipped-night",
         "crash-zombies",
+        "go-on-after-a-stop",
         "reap-after-a-bad-end",
     ]
     assert sorted(deployment["name"] for deployment in operator.ask("/deployments/filter")) == [
@@ -60,6 +76,29 @@ def test_a_stack_that_runs_cannot_be_moved_to_another_port(operator: Operator) -
     moved = operator.run("deployments.stack", "up", "--home", str(operator.stack.home), "--port", str(free_port()))
     assert moved.returncode == 1
     assert "Take it down first" in moved.stderr
+
+
+def test_another_database_than_it_was_brought_up_with_is_refused(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE, "postgresql+asyncpg://prefect:hunter2@elsewhere:5432/prefect")
+    up = operator.command("up")
+    assert up.returncode == 1
+    assert "was brought up with a database of its own" in up.stderr
+    assert "elsewhere:5432" in up.stderr and "hunter2" not in up.stderr
+
+
+def test_two_that_bring_it_up_at_once_take_turns(operator: Operator) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(operator.stack.home / "up.lock"):
+            second = pool.submit(operator.command, "up")
+            time.sleep(5)
+            assert not second.done()
+        done = second.result()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Somebody else is bringing this stack up; waiting for that." in done.stdout
+    workers = alive_where(lambda process: "worker" in process.cmdline(), operator.processes())
+    assert len(workers) == 1
 
 
 @pytest.mark.parametrize(

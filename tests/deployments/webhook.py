@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+SAVE_BLOCK = """
+import sys
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
+sent = {"subject": "{{subject}}", "body": "{{body}}"}
+Webhook(name="alerts", url=sys.argv[1], json_data=sent).save("alerts", overwrite=True)
+"""
+"""Makes the notification block `alerts`, which sends to the address that it is called with."""
+
 
 @dataclass
 class Inbox:

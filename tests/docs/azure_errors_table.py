@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.azure_errors import KNOWN, Known, known
-from tasks.kinds import ABOUT, MAY_PASS, Kind
+from tasks.azure_ml.azure_errors import KNOWN, Known, known
+from tasks.azure_ml.kinds import ABOUT, MAY_PASS, Kind
 from tests.docs.sentences import PAGE
 from tests.emulated import ROOT
 
@@ -38,11 +38,9 @@ def _kinds() -> Iterator[str]:
 
 
 def _tried(kind: Kind) -> str:
-    if kind is Kind.THROTTLED:
-        return f"{ABOUT[kind].policy.attempts} times, as late as Azure asks"
     if kind not in MAY_PASS:
         return "once"
-    return {2: "twice"}.get(ABOUT[kind].policy.attempts, f"{ABOUT[kind].policy.attempts} times")
+    return {2: "twice"}.get(ABOUT[kind].tries, f"{ABOUT[kind].tries} times")
 
 
 def _answers() -> Iterator[str]:

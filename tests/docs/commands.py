@@ -41,6 +41,8 @@ RUN_BY: dict[str, dict[str, str]] = {
         '.venv/bin/prefect deployment run finetune/manual --watch --params "$(cat deployments/small.json)"': ON_THE_STACK,
         ".venv/bin/prefect deployment run reap/reaper --watch -p dry_run=true": ON_THE_STACK,
         ".venv/bin/python -m deployments.automate": "tests/deployments/test_alerts.py::test_a_failed_run_is_told_with_its_reason",
+        ".venv/bin/python -m deployments.automate --test": "tests/deployments/test_alerts.py::"
+        "test_a_test_is_sent_and_said_to_have_arrived_only_if_it_has",
         "tail -n 50 .cache/stack/server.log .cache/stack/worker.log .azureml-emulator/emulator.log": ON_THE_STACK,
         "make down": f"{STACK}test_down_leaves_no_process_and_up_goes_on_with_its_run",
     },
@@ -66,7 +68,8 @@ RUN_BY: dict[str, dict[str, str]] = {
         ".venv/bin/prefect --no-prompt deploy --all": WITH_A_LOGIN,
         "WORKSPACE_BLOCK=production .venv/bin/prefect --no-prompt deploy --all": WITH_A_LOGIN,
         ".venv/bin/python -m deployments.automate": WITH_A_LOGIN,
-        ".venv/bin/prefect deployment run finetune/manual": f"{STACK}test_the_main_job_runs_through_the_worker_to_its_end",
+        """.venv/bin/prefect deployment run finetune/manual --watch -p 'dataset={"percent": 1}' """
+        """-p 'training={"num_train_epochs": 1}'""": f"{STACK}test_the_main_job_runs_through_the_worker_to_its_end",
         ".venv/bin/prefect worker start -p local": CLONING,
     },
     "docs/security.md": {

@@ -101,15 +101,15 @@ def _told(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
         and (file, function.name) not in SUMMARIES
         for returned in ast.walk(function)
         for node in ([returned.value] if isinstance(returned, ast.Return) and returned.value else [returned])
-        if isinstance(returned, ast.Return) or isinstance(node, ast.JoinedStr)
+        if isinstance(node, ast.expr) and (isinstance(returned, ast.Return) or isinstance(node, ast.JoinedStr))
     ]
     for node in [*raised, *made]:
         inner = node.args[0] if isinstance(node, ast.Call) and node.args else node
         if text := _text(inner):
             yield node.lineno, text
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RULES and (text := _text(node.args[0])):
-            yield node.lineno, text
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in RULES and (text := _text(call.args[0])):
+            yield call.lineno, text
 
 
 def _text(node: ast.expr) -> str | None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from tasks.kinds import Kind
+from tasks.azure_ml.kinds import Kind
 from tests.docs import azure_errors_table, parameters_page, sentences
 from tests.docs.commands import NOT_RUN, PAGES, RUN_BY, commands, name_of
 from tests.emulated import ROOT
@@ -106,8 +106,13 @@ def test_every_kind_of_trouble_is_explained_with_the_advice_that_the_error_gives
         assert f"| {kind.value} |" in page
     page = sentences.PAGE.read_text("utf-8")
     assert azure_errors_table.replaced(page) == page
-    # Two that never leave their modules, and one of `make up`.
-    assert [name for name in sentences.exceptions() if name not in page] == ["BadRow", "PageTooLarge", "StackError"]
+    # Two that never leave their modules, one that becomes the run's state, and one of `make up`.
+    assert [name for name in sentences.exceptions() if name not in page] == [
+        "BadRow",
+        "PageTooLarge",
+        "NotItsTurn",
+        "StackError",
+    ]
 
 
 def test_the_page_explains_no_sentence_that_is_gone() -> None:

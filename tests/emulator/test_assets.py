@@ -200,7 +200,7 @@ def test_an_upload_is_begun_into_a_place_of_its_own_that_its_signature_opens(
     assert places[0]["blobUri"] != places[1]["blobUri"]
     address, signature = places[0]["credential"]["sasUri"].split("?")
     assert address == places[0]["blobUri"]
-    sent = {"data": b"weights", "headers": {"x-ms-blob-type": "BlockBlob"}, "timeout": 10}
+    sent: dict[str, Any] = {"data": b"weights", "headers": {"x-ms-blob-type": "BlockBlob"}, "timeout": 10}
     assert requests.put(f"{address}/model.bin?{signature}", **sent).status_code == 201
     assert requests.get(f"{address}/model.bin?{signature}", timeout=10).content == b"weights"
     elsewhere = f"{places[1]['blobUri']}/model.bin?{signature}"

@@ -47,7 +47,8 @@ def test_models_and_data_are_listed_by_name_and_found_by_their_newest_version(cl
     from azure.ai.ml.entities import Data, Model
 
     (tmp_path / "file.txt").write_text("x")
-    for operations, kind, type in ((client.models, Model, "custom_model"), (client.data, Data, "uri_file")):
+    assets: list[tuple[Any, Any, str]] = [(client.models, Model, "custom_model"), (client.data, Data, "uri_file")]
+    for operations, kind, type in assets:
         name = new_name("asset")
         for version in ("1", "2"):
             operations.create_or_update(kind(name=name, version=version, path=tmp_path / "file.txt", type=type))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -70,7 +71,8 @@ def endpoint(emulator: Emulator, session: requests.Session) -> str:
 def put(emulator: Emulator, session: requests.Session, kind: str, name: str, version: str = "1") -> requests.Response:
     """The PUT that makes one of `kind`."""
     quoted, here = quote(name, safe=""), emulator.installation
-    path, body = f"{kind}/{quoted}", {"properties": CONTENTS.get(kind, {})}
+    path = f"{kind}/{quoted}"
+    body: dict[str, Any] = {"properties": CONTENTS.get(kind, {})}
     if kind in CONTENTS:
         path += f"/versions/{quote(version, safe='')}"
     elif kind == "jobs":
@@ -143,6 +145,11 @@ def test_any_other_name_is_refused_in_azures_own_form(
         assert answer.status_code in (400, 404)
         return
     assert NAMES[kind].words in said(answer)
+
+
+def test_a_refusal_has_no_more_of_a_name_than_can_be_read() -> None:
+    rule = NAMES["jobs"]
+    assert rule.refusal("a" * 300) == f"Job name '{'a' * 64}' is invalid: it must {rule.words}."
 
 
 @pytest.mark.parametrize(

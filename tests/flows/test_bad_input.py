@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.exceptions import ParameterTypeError
@@ -14,8 +17,11 @@ from pydantic import SecretStr
 
 from blocks import AzureCredentials, AzureMLWorkspace
 from flows.finetune import finetune
+from flows.workspaces import load_workspace
+from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.stage import stage
 from tests.emulated import Emulator
-from tests.flows.test_finetune import parameters, run
+from tests.flows.test_finetune import page_of, parameters, run
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,17 @@ def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
 
 
 @pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What runs and stages log, as Prefect shows it."""
+    loggers = [logging.getLogger(f"prefect.{name}") for name in ("flow_runs", "task_runs")]
+    for logger in loggers:
+        logger.addHandler(caplog.handler)
+    yield caplog
+    for logger in loggers:
+        logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
 def nothing_made(workspace: AzureMLWorkspace) -> Iterator[None]:
     """Fails the test if the run made a job, an endpoint or a model, or the cluster of a refused choice.
 
@@ -93,7 +110,7 @@ def taken_endpoint(workspace: AzureMLWorkspace) -> Iterator[str]:
     endpoints.begin_delete(name="taken-by-another").result()
 
 
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown block": ({"workspace": "no-block"}, "There is no AzureMLWorkspace block 'no-block'"),
     "block with a bad name": (
         {"workspace": "bad-name"},
@@ -126,7 +143,7 @@ CASES = {
 
 @pytest.mark.usefixtures("other_blocks", "nothing_made")
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_refused_before_anything_is_made(conversations: Path, case: str) -> None:
+def test_it_is_refused_before_anything_is_made(conversations: Path, case: str, log: pytest.LogCaptureFixture) -> None:
     changes, sentence = CASES[case]
     given = parameters(conversations)
     for group, values in changes.items():
@@ -136,6 +153,17 @@ def test_it_is_refused_before_anything_is_made(conversations: Path, case: str) -
     assert sentence in str(state.message)
     assert "not-the-secret-at-all" not in str(state.message)
     assert len(str(state.message)) < 900, "one sentence, and what was released"
+    assert "nothing was begun" in page_of("summary") or "Failed in " in page_of("summary")
+    assert sentence in log.text and "Traceback" not in log.text
+
+
+def test_a_block_without_credentials_never_signs_in_as_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    where: dict[str, Any] = {"subscription_id": "s", "resource_group": "g", "workspace_name": "www"}
+    saved = {"chosen": AzureMLWorkspace(**where, credentials=AzureCredentials()), "lost": AzureMLWorkspace(**where)}
+    monkeypatch.setattr("flows.workspaces.AzureMLWorkspace", SimpleNamespace(load=saved.__getitem__))
+    assert load_workspace("chosen") is saved["chosen"]
+    with pytest.raises(InvalidConfiguration, match="The AzureMLWorkspace block 'lost' does not say as whom to sign in"):
+        load_workspace("lost")
 
 
 @pytest.mark.usefixtures("nothing_made")
@@ -181,3 +209,14 @@ def test_a_parameter_that_breaks_a_rule_is_named(changes: dict[str, Any], named:
         finetune.validate_parameters(changes)
     state: Any = finetune(**changes, return_state=True)
     assert state.is_failed() and named in str(state.message)
+
+
+def test_an_error_that_nobody_foresaw_is_logged_with_its_trace_and_without_its_secrets(
+    workspace: AzureMLWorkspace, log: pytest.LogCaptureFixture
+) -> None:
+    @stage
+    def broken() -> None:
+        raise RuntimeError("GET https://account.blob.core.windows.net/rows?sig=hush-hush broke")
+
+    assert flow(name="broken")(broken)(return_state=True).is_failed()
+    assert "Traceback" in log.text and "/rows?sig=********" in log.text and "hush-hush" not in log.text

@@ -1,6 +1,6 @@
 """Whichever stage fails, the run ends as Failed, says where and what, and leaves no endpoint and no running job.
 
-The stages after training take over the job of one finished run by its key, so none of them trains again.
+The stages after training take over the job of one finished run by that run's id, so none of them trains again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import pytest
 from blocks import AzureMLWorkspace
 from flows.outcome import FlowResult
 from flows.reap import reap
+from flows.stages import STAGES
 from tests.emulated import Emulator
-from tests.flows.test_finetune import endpoints, page_of, run, running_jobs
+from tests.flows.test_finetune import endpoints, of_run, page_of, run, running_jobs
 
 REFUSED = {"kind": "status", "status": 400, "code": "Injected", "message": "Refused on request."}
 FORBIDDEN = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed on request."}
@@ -60,11 +61,15 @@ def test_a_stage_that_is_refused_ends_the_run_and_leaves_nothing(
     stage = request.node.callspec.id
     with emulator.fault({"method": method, "path": path, "times": 0}, effect):
         # Under another name, so that the model which the first run registered is not simply found.
-        state = run(conversations, job_key=trained.job.name, registration={"name": f"again-{uuid4().hex[:6]}"})
+        state = run(conversations, resume_run=of_run(trained), registration={"name": f"again-{uuid4().hex[:6]}"})
     assert state.is_failed(), f"{state.name}: {state.message}"
     assert says in str(state.message), state.message
     assert f"Stage {stage} failed: " in str(state.message), state.message
     assert (" Used: " in str(state.message)) == (stage in AFTER_TRAINING), state.message
+    summary = page_of("summary")
+    assert f"Failed in {stage}, " in summary and f" of {len(STAGES)} stages done" in summary
+    assert says in summary and "| What stays | " in summary and "| Torn down | " in summary
+    assert ("No machine was used." in page_of("cost")) == (stage not in AFTER_TRAINING)
     assert endpoints(workspace) == []
     assert running_jobs(workspace) == []
 
@@ -74,7 +79,7 @@ def test_a_deployment_that_crashes_tells_the_last_lines_of_both_containers(
 ) -> None:
     crash = {"kind": "deployment_crash", "message": "The GPU fell off the bus."}
     with emulator.fault({"method": "PUT", "path": ARM + "/deployments/*", "times": 0}, crash):
-        state = run(conversations, job_key=trained.job.name)
+        state = run(conversations, resume_run=of_run(trained))
     message = str(state.message)
     assert state.is_failed(), message
     assert message.startswith("Stage create_deployment failed: ")
@@ -94,7 +99,7 @@ def test_a_model_that_fails_tells_its_own_status_and_its_containers_last_lines(
         "headers": {"ms-azureml-model-error-statuscode": "507"},
     }  # fmt: skip
     with emulator.fault({"method": "POST", "path": "*.inference.ml.azure.com/score", "times": 0}, failing):
-        state = run(conversations, job_key=trained.job.name, scoring={"retry_budget_seconds": 1})
+        state = run(conversations, resume_run=of_run(trained), scoring={"retry_budget_seconds": 1})
     message = str(state.message)
     assert message.startswith("Stage smoke_score failed: Deployment ")
     assert "does not score (HTTP 424; the model's container itself answered 507): " in message
@@ -110,7 +115,7 @@ def test_an_endpoint_that_cannot_be_deleted_fails_the_run_and_is_the_reapers(
     emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, trained: FlowResult
 ) -> None:
     with emulator.fault({"method": "DELETE", "path": ARM + "/onlineEndpoints/*", "times": 0}, REFUSED):
-        state = run(conversations, job_key=trained.job.name)
+        state = run(conversations, resume_run=of_run(trained))
         assert state.is_failed(), f"{state.name}: {state.message}"
         [left] = endpoints(workspace)
     assert [row.name for row in reap(grace_minutes=0, ttl_hours=0).released] == [left]

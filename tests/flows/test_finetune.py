@@ -17,12 +17,13 @@ from blocks import AzureMLWorkspace
 from flows.finetune import finetune
 from flows.outcome import FlowResult
 from flows.reap import reap
+from flows.server_identity import server_id
 from tasks import registration
 from tasks.forecast import Forecast
-from tasks.naming import RunNames, first_version
+from tasks.naming import RUN_TAG, RunNames, first_version
 from tasks.registration import register_model
-from tasks.teardown import release
-from tests.flows.conftest import write_conversations
+from tasks.release import release
+from tests.flows.conftest import BLOCK, write_conversations
 
 
 def parameters(conversations: Path, **more: Any) -> dict[str, Any]:
@@ -70,6 +71,11 @@ def finished(workspace: AzureMLWorkspace, conversations: Path) -> State[FlowResu
 def result(finished: State[FlowResult]) -> Iterator[FlowResult]:
     assert finished.is_completed(), finished.message
     yield finished.result()
+
+
+def of_run(result: FlowResult) -> str:
+    """The id of the run that its job is of."""
+    return result.job.tags[RUN_TAG]
 
 
 def test_a_good_model_goes_all_the_way(finished: State[FlowResult], result: FlowResult) -> None:
@@ -163,6 +169,16 @@ def test_nothing_is_left_running(workspace: AzureMLWorkspace, result: FlowResult
     assert running_jobs(workspace) == []
 
 
+def test_what_it_made_says_which_server_and_which_block_made_it(
+    result: FlowResult, workspace: AzureMLWorkspace
+) -> None:
+    assert result.model is not None
+    model: Any = workspace.client().models.get(result.model.name, version=result.model.version)
+    for tags in (result.job.tags, model.tags):
+        assert tags["prefect_server"] == server_id()
+        assert tags["prefect_block"] == BLOCK
+
+
 def test_the_run_shows_its_work(result: FlowResult) -> None:
     with get_client(sync_client=True) as client:
         shown = {artifact.key for artifact in client.read_artifacts(limit=200)}
@@ -191,11 +207,11 @@ def test_the_forecast_bounds_what_the_trainer_used_and_stands_beside_it(result: 
     assert its.sentence("train") in page_of("summary") and "to train on" not in page_of("summary")
 
 
-def test_a_new_run_takes_over_a_job_by_its_key_and_a_closed_gate_ends_it(
+def test_a_new_run_takes_over_a_job_and_a_closed_gate_ends_it(
     workspace: AzureMLWorkspace, conversations: Path, result: FlowResult
 ) -> None:
     before = len(list(workspace.client().models.list(name=result.model.name)))  # type: ignore[union-attr]
-    state = run(conversations, job_key=result.job.name, gate={"max_eval_loss": 0.001})
+    state = run(conversations, resume_run=of_run(result), gate={"max_eval_loss": 0.001})
     assert state.is_completed()
     assert state.name == "Rejected"
     rejected = state.result()
@@ -263,7 +279,7 @@ def test_an_endpoint_name_that_somebody_else_holds_is_refused_and_left_alone(
 def test_the_reaper_deletes_what_an_unknown_run_left(workspace: AzureMLWorkspace) -> None:
     from azure.ai.ml.entities import ManagedOnlineEndpoint
 
-    names = RunNames(uuid4())
+    names = RunNames(uuid4(), server=server_id())
     left = ManagedOnlineEndpoint(name=names.endpoint, auth_mode="key", tags=names.tags())
     workspace.client().online_endpoints.begin_create_or_update(left).result()
     shown = reap(grace_minutes=0, ttl_hours=0, dry_run=True)
@@ -275,5 +291,5 @@ def test_the_reaper_deletes_what_an_unknown_run_left(workspace: AzureMLWorkspace
 
 
 def test_releasing_again_finds_nothing_and_is_success(workspace: AzureMLWorkspace) -> None:
-    released = release(workspace, uuid4())
+    released = release(workspace, RunNames(uuid4()))
     assert released.cancelled_jobs == released.deleted_endpoints == []

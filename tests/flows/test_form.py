@@ -1,15 +1,21 @@
 """What the flow looks like to Prefect before it runs."""
 
 import json
+import logging
+import re
 import subprocess
 import sys
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ParameterTypeError
+from prefect.states import Crashed
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 
-from flows.finetune import finetune, release_what_it_made
+from flows.finetune import finetune
+from flows.hooks import release_what_it_made
 
 HEAVY = [
     "azure.ai.ml",
@@ -43,6 +49,32 @@ def test_every_field_has_a_title_a_description_and_a_place(group: str) -> None:
     assert sorted(field["position"] for field in fields.values()) == list(range(len(fields)))
     # The form takes what is in angle brackets for HTML and leaves it out.
     assert not any("<" in field["description"] for field in fields.values())
+
+
+NUMBERS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+
+
+@pytest.mark.parametrize("group", groups())
+def test_every_description_has_the_bounds_and_a_default_or_an_example(group: str) -> None:
+    for name, field in groups()[group]["properties"].items():
+        said = field["description"]
+        assert re.search(r"[Dd]efault|[Ff]or example|Empty: ", said), name
+        for variant in (field, *field.get("anyOf", [])):
+            for bound in NUMBERS:
+                assert bound not in variant or re.search(
+                    rf"(at least|at most|than) {variant[bound]:,}\b", said, re.IGNORECASE
+                ), name
+        assert said.endswith("."), name
+
+
+def test_a_sentence_of_the_form_has_its_bounds_its_default_and_its_example() -> None:
+    said = {name: field["description"] for name, field in groups()["TrainingParameters"]["properties"].items()}
+    assert said["lora_dropout"] == (
+        "The share of LoRA's inputs that is left out at random. Default: the model's own, else the component's own. At least 0, "
+        "less than 1; for example 0.05."
+    )
+    said = {name: field["description"] for name, field in groups()["ScoringParameters"]["properties"].items()}
+    assert said["rows"].endswith("At least 1, at most 100; default 1.")
 
 
 @pytest.mark.parametrize(
@@ -108,3 +140,10 @@ def test_cancellation_and_crash_release_what_the_run_made() -> None:
 def test_the_hook_takes_its_arguments_by_the_names_that_a_worker_uses() -> None:
     code = release_what_it_made.__code__
     assert code.co_varnames[: code.co_argcount] == ("flow", "flow_run", "state")
+
+
+def test_the_hook_leaves_a_run_alone_that_is_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.hooks.flow_run_logger", lambda *_: logging.getLogger("a-run"))
+    monkeypatch.setattr("flows.hooks.had_not_begun", lambda _: True)
+    monkeypatch.setattr("flows.hooks.load_workspace", lambda name: pytest.fail(f"it looks into {name}"))
+    release_what_it_made(finetune, FlowRun(id=uuid4(), flow_id=uuid4(), name="nimble-otter"), Crashed())

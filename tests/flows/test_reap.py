@@ -8,12 +8,17 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.states import Crashed, Running, State
+from prefect.client.schemas.filters import ArtifactFilter
+from prefect.states import AwaitingRetry, Crashed, Running, State
+from prefect.variables import Variable
 
 import flows.reap
 from blocks import AzureMLWorkspace
 from flows.finetune import finetune
+from flows.hooks import release_what_it_made
 from flows.reap import ReapReport, blocks_of_runs, reap
+from flows.server_identity import server_id
+from tasks.cost import CostParameters, read_prices
 from tasks.naming import RunNames
 from tests.emulated import Emulator
 from tests.emulator.jobs.commands import line
@@ -78,6 +83,100 @@ def test_the_job_and_the_endpoint_of_a_living_run_stay(workspace: AzureMLWorkspa
     assert endpoints(workspace) == [endpoint]
 
 
+def test_a_run_whose_process_is_gone_has_a_page_by_the_hook(workspace: AzureMLWorkspace) -> None:
+    crashed: State[Any] = Crashed(message="Process exited with status code: -9.")
+    no_cluster = {"cluster": "was-never-made"}
+    run_id = run_in(crashed, workspace=BLOCK, compute=no_cluster)
+    endpoint = left_endpoint(workspace, RunNames(run_id).tags())
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(run_id)
+        assert flow_run.state is not None
+        release_what_it_made(flow=finetune, flow_run=flow_run, state=flow_run.state)
+        of_run = ArtifactFilter.model_validate({"flow_run_id": {"any_": [run_id]}, "key": {"any_": ["summary"]}})
+        [page] = client.read_artifacts(artifact_filter=of_run)
+    assert page.key == "summary"
+    assert page.description == "Crashed: Process exited with status code: -9."
+    assert f"| Torn down | deleted endpoint {endpoint} |" in str(page.data)
+    assert "| What stays | nothing |" in str(page.data)
+
+
+def test_a_hook_that_cannot_delete_an_endpoint_tells_what_it_costs_and_until_when(
+    workspace: AzureMLWorkspace, emulator: Emulator
+) -> None:
+    from azure.ai.ml.entities import AmlCompute, Model
+
+    word = f"a{uuid4().hex[:7]}"
+    compute, registration = {"cluster": f"left-{word}"}, {"name": f"left-{word}"}
+    deployment = {"instance_type": "Standard_NC6s_v3", "instance_count": 2}
+    run_id = run_in(
+        Crashed(message="gone"), workspace=BLOCK, compute=compute, registration=registration, deployment=deployment
+    )
+    endpoint = left_endpoint(workspace, RunNames(run_id).tags())
+    client = workspace.client()
+    client.compute.begin_create_or_update(
+        AmlCompute(name=compute["cluster"], size="Standard_NC6s_v3", min_instances=1, max_instances=1)
+    ).wait()
+    model = Model(name=registration["name"], version="7", path=__file__, tags=RunNames(run_id).tags())
+    client.models.create_or_update(model)
+    with get_client(sync_client=True) as prefect:
+        flow_run = prefect.read_flow_run(run_id)
+        assert flow_run.state is not None
+        held = {"kind": "status", "status": 409, "code": "ScopeLocked", "message": "The scope is locked."}
+        with emulator.fault({"method": "DELETE", "path": f"*/onlineEndpoints/{endpoint}", "times": 0}, held):
+            release_what_it_made(flow=finetune, flow_run=flow_run, state=flow_run.state)
+        of_run = ArtifactFilter.model_validate({"flow_run_id": {"any_": [run_id]}, "key": {"any_": ["summary"]}})
+        [page] = prefect.read_artifacts(artifact_filter=of_run)
+    an_hour = read_prices(CostParameters()).of("Standard_NC6s_v3", "dedicated")
+    assert an_hour is not None
+    assert (
+        f"| What stays | model left-{word} version 7; endpoint {endpoint}, which costs about {2 * an_hour:.2f} USD an hour while a "
+        f"deployment serves, until the reaper deletes it; cluster left-{word}, which keeps 1 of its nodes for about {an_hour:.2f} "
+        "USD an hour |"
+    ) in str(page.data)
+    assert "| Torn down | not everything; the reaper will try again (" in str(page.data)
+    assert [row.name for row in reap_all(resource=str(run_id)).released] == [endpoint]
+    client.compute.begin_delete(compute["cluster"]).wait()
+
+
+def test_a_silent_run_is_marked_as_crashed_and_what_it_left_is_released(workspace: AzureMLWorkspace) -> None:
+    run_id = run_in(Running())
+    endpoint = left_endpoint(workspace, RunNames(run_id).tags())
+    asked: dict[str, Any] = {"resource": f"prefect.flow-run.{run_id}", "silent_seconds": 0}
+    assert reap_all(**asked, dry_run=True).released == []
+    assert [row.name for row in reap_all(**asked).released] == [endpoint]
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+        of_run = ArtifactFilter.model_validate({"flow_run_id": {"any_": [run_id]}, "key": {"any_": ["summary"]}})
+        [page] = client.read_artifacts(artifact_filter=of_run)
+    assert state is not None and state.is_crashed()
+    assert str(page.description).startswith("Crashed: No heartbeat for nine minutes")
+    assert f"| Torn down | endpoint {endpoint} |" in str(page.data)
+    reap_all(**asked)
+    with get_client(sync_client=True) as client:
+        assert len(client.read_artifacts(artifact_filter=of_run)) == 1, "told once"
+
+
+def test_what_costs_is_released_even_if_nobody_can_tell_of_workers(
+    workspace: AzureMLWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = left_endpoint(workspace, RunNames(run_in(Crashed())).tags())
+
+    def no_events(flows: list[str]) -> None:
+        raise OSError("events are gone")
+
+    monkeypatch.setattr(flows.reap, "let_go_on", no_events)
+    state: Any = reap(grace_minutes=0, ttl_hours=0, return_state=True)
+    assert state.is_failed() and "runs of stopped workers: events are gone" in state.message
+    assert endpoint not in endpoints(workspace)
+
+
+def test_a_silent_run_that_waits_to_be_taken_up_again_keeps_its_job(workspace: AzureMLWorkspace) -> None:
+    run_id = run_in(AwaitingRetry())
+    job = left_running(workspace, RunNames(run_id).tags())
+    assert reap_all(resource=str(run_id), silent_seconds=0).released == []
+    assert running_jobs(workspace) == [job]
+
+
 @pytest.mark.parametrize(
     "tags", [{}, {"prefect_flow_run_id": "not a run's id"}, {"owner": "somebody"}], ids=["none", "not an id", "other"]
 )
@@ -86,6 +185,39 @@ def test_what_carries_no_run_is_never_touched(workspace: AzureMLWorkspace, tags:
     report = reap_all()
     assert (report.released, report.kept) == ([], 0)
     assert running_jobs(workspace) == [job]
+    assert endpoints(workspace) == [endpoint]
+
+
+def test_what_belongs_to_another_server_is_told_and_released_only_by_its_name(workspace: AzureMLWorkspace) -> None:
+    """Two servers in one workspace; neither knows the other's runs."""
+    theirs = left_endpoint(workspace, RunNames(uuid4(), server="the-other-one").tags())
+    older = left_endpoint(workspace, RunNames(uuid4()).tags())
+    report = reap_all()
+    assert report.released == []
+    assert len(report.others) == 2
+    assert any(
+        f"Endpoint {theirs} was made" in told and "Prefect server the-other-one" in told for told in report.others
+    )
+    assert [row.name for row in reap_all(server="the-other-one").released] == [theirs]
+    assert [row.name for row in reap_all(server="not-named").released] == [older]
+
+
+def test_after_a_lost_database_what_was_made_before_is_told(workspace: AzureMLWorkspace) -> None:
+    before = server_id()
+    assert server_id() == before, "it stays the same"
+    mine = left_endpoint(workspace, RunNames(uuid4(), server=before).tags())
+    Variable.unset("finetune_server")
+    assert server_id() != before
+    report = reap_all()
+    assert report.released == [] and mine in report.others[0]
+    Variable.set("finetune_server", before, overwrite=True)
+    assert [row.name for row in reap_all().released] == [mine], "a run of its own that was deleted"
+
+
+def test_what_another_flow_tagged_with_a_run_of_its_own_stays(workspace: AzureMLWorkspace) -> None:
+    tags = {**RunNames(run_in(Crashed())).tags(), "created_by": "another flow"}
+    endpoint = left_endpoint(workspace, tags)
+    assert reap_all().released == []
     assert endpoints(workspace) == [endpoint]
 
 

@@ -14,13 +14,18 @@ from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
 from blocks import AzureMLWorkspace
-from flows.finetune import finetune
+from flows.finetune import _train, finetune
 from flows.outcome import FlowResult
+from flows.stage_runner import StageRunner
+from tasks.azure_ml.tracking import Tracking
 from tasks.credentials import resolve_credentials
+from tasks.jobs import JobFailed, JobPreempted
 from tasks.naming import run_id_of
-from tasks.tracking import Tracking
+from tasks.pipeline import SubmittedJob
+from tasks.waiting import FinishedJob
 from tests.emulated import Emulator, keep_calls
-from tests.flows.test_finetune import parameters, running_jobs
+from tests.flows.test_finetune import of_run, parameters, running_jobs
+from tests.partial import with_only
 
 SUBMIT = {"method": "PUT", "path": "management.azure.com/*/jobs/*"}
 
@@ -60,6 +65,29 @@ def resumed_at(workspace: AzureMLWorkspace, job: str) -> float:
     """The step of the checkpoint that the job's training began with."""
     tracking = Tracking(workspace, resolve_credentials.fn(workspace).tracking_uri)
     return tracking.run(job).metrics["checkpoint_load_step"]
+
+
+@pytest.mark.parametrize("preemptions", [1, 2, 3])
+def test_there_are_as_many_successors_as_are_needed_and_allowed(preemptions: int) -> None:
+    clock, attempts = StageRunner(), list[int]()
+
+    def submit() -> SubmittedJob:
+        attempts.append(len(attempts) + 1)
+        return with_only(SubmittedJob, attempt=attempts[-1])
+
+    def wait(job: SubmittedJob) -> FinishedJob:
+        if job.attempt <= preemptions:
+            clock.failed = "wait_for_pipeline"
+            raise JobPreempted("Its nodes were taken.")
+        return with_only(FinishedJob, attempt=job.attempt)
+
+    if preemptions < 3:
+        assert _train(clock, submit, wait, 3).attempt == preemptions + 1
+        assert clock.failed is None, "what comes next has failed by itself"
+    else:
+        with pytest.raises(JobFailed, match=r"taken\.\nThe run may submit no more than 3"):
+            _train(clock, submit, wait, 3)
+    assert attempts == list(range(1, min(preemptions + 1, 3) + 1))
 
 
 def test_a_preempted_job_gets_a_successor_that_goes_on_from_its_checkpoint(
@@ -139,7 +167,7 @@ def test_a_lost_answer_makes_no_second_one(
     what: str, emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path, trained: FlowResult
 ) -> None:
     path, kind = LOST[what]
-    wanted = given(conversations, job_key=trained.job.name, deployment={"liveness_initial_delay": 1})
+    wanted = given(conversations, resume_run=of_run(trained), deployment={"liveness_initial_delay": 1})
     keep_calls()
     with emulator.fault({"method": "PUT", "path": f"management.azure.com{path}"}, {"kind": "reset_after"}):
         _, state = first_try(wanted)

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from flows.outcome import FlowResult, spent, staying
+from flows.run import RunRecord
 from tasks.compute import ValidatedCompute
 from tasks.cost import Prices
 from tasks.endpoint import Endpoint
 from tasks.metrics import MetricReview
 from tasks.registration import RegisteredModel
+from tasks.release import Released
 from tasks.scoring import SmokeResult
-from tasks.teardown import Released
 from tasks.watch import MachineTime
+from tests.partial import with_only
 
 PRICES = Prices(
     currency="EUR", source="a test", dedicated={"trainer": 3.0, "server": 0.5}, low_priority={"trainer": 1.0}
@@ -34,6 +36,7 @@ CLUSTER = ValidatedCompute(
     quota=[],
 )
 
+ENDPOINT = Endpoint(name="ft-x", scoring_uri="https://ft-x")
 CHEAP = CLUSTER.model_copy(update={"tier": "low_priority"})
 
 
@@ -60,7 +63,7 @@ def worked(*jobs: float) -> MachineTime:
                     "smoke_score": 100.0,
                     "teardown": 100.0,
                 },
-                "endpoint": "there",
+                "endpoint": ENDPOINT,
             },
             worked(1800),
             2.0,
@@ -69,26 +72,47 @@ def worked(*jobs: float) -> MachineTime:
         ),
         pytest.param({"seconds": {"teardown": 3600.0}}, worked(1800), 1.0, 3.0, id="no endpoint to tear down"),
         pytest.param(
-            {"compute": CHEAP, "seconds": {"create_deployment": 3600.0}, "endpoint": "there"},
+            {"compute": CHEAP, "seconds": {"create_deployment": 3600.0}, "endpoint": ENDPOINT},
             worked(1800),
             2.0,
             1.5,
             id="low priority trains and never serves",
+        ),
+        pytest.param(
+            {
+                "compute": CLUSTER.model_copy(update={"instance_count": 2}),
+                "seconds": {"create_deployment": 3600.0},
+                "endpoint": ENDPOINT,
+            },
+            worked(1800),
+            3.0,
+            4.0,
+            id="two instances serve",
         ),
     ],
 )
 def test_a_run_that_failed_says_what_it_used(
     made: dict[str, Any], machines: MachineTime, hours: float, cost: float
 ) -> None:
-    bill = spent({"compute": CLUSTER, **made}, machines.seconds, PRICES)
+    bill = spent(RunRecord(**{"compute": CLUSTER, **made}, machines=machines, prices=PRICES))
     assert bill is not None
     assert bill.sentence() == f"{hours:.2f} machine hours, about {cost:.2f} EUR"
 
 
+def test_the_bill_of_a_job_that_another_run_began_says_so_however_it_ended() -> None:
+    told = "2.00 machine hours, about 6.00 EUR, of which the run that began the job tells its part, too"
+    bill = spent(RunRecord(compute=CLUSTER, machines=worked(3600), prices=PRICES, resumed=True))
+    assert bill is not None and bill.sentence() == told
+    result = ended(machine_seconds=3600.0, resumed=True)
+    result.add_up(PRICES)
+    assert result.cost is not None and result.cost.sentence() == told
+
+
 def test_what_ended_before_anything_was_used_has_no_bill() -> None:
-    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 300.0}}, worked(0).seconds, PRICES) is None
-    assert spent({"seconds": {"resolve_credentials": 3.0}}, 0.0, PRICES) is None
-    assert spent({"compute": CLUSTER, "seconds": {"wait_for_pipeline": 3.0}}, 3.0, None) is None
+    waited = {"wait_for_pipeline": 300.0}
+    assert spent(RunRecord(compute=CLUSTER, seconds=waited, machines=worked(0), prices=PRICES)) is None
+    assert spent(RunRecord(seconds={"resolve_credentials": 3.0}, prices=PRICES)) is None
+    assert spent(RunRecord(compute=CLUSTER, seconds=waited, machines=worked(3))) is None
 
 
 MODEL = RegisteredModel(id="m", name="chat", version="1795831200", tags={})
@@ -107,31 +131,30 @@ MODEL = RegisteredModel(id="m", name="chat", version="1795831200", tags={})
         (
             {"compute": CHEAP.model_copy(update={"min_nodes": 2, "instance_count": 3})},
             ["ft-x"],
-            "endpoint ft-x, which costs about 1.50 EUR an hour while a deployment serves; cluster c, which keeps 2 of its nodes "
-            "for about 2.00 EUR an hour",
+            "endpoint ft-x, which costs about 1.50 EUR an hour while a deployment serves, until the reaper deletes it; cluster "
+            "c, which keeps 2 of its nodes for about 2.00 EUR an hour",
         ),
         (
             {"compute": CLUSTER, "model": MODEL},
             ["ft-x"],
             "model chat version 1795831200 (28 November 2026); endpoint ft-x, which costs about 0.50 EUR an hour while a "
-            "deployment serves; cluster c, which scales to zero and then costs nothing",
+            "deployment serves, until the reaper deletes it; cluster c, which scales to zero and then costs nothing",
         ),
         (
             {"compute": CLUSTER.model_copy(update={"instance_type": "unheard-of"})},
             ["ft-x"],
-            "endpoint ft-x, which costs an unknown price an hour while a deployment serves; cluster c, which scales to zero and "
-            "then costs nothing",
+            "endpoint ft-x, which costs an unknown price an hour while a deployment serves, until the reaper deletes it; "
+            "cluster c, which scales to zero and then costs nothing",
         ),
     ],
 )
 def test_what_stays_is_told_with_its_price(made: dict[str, Any], endpoints: list[str], said: str) -> None:
-    assert staying(made, PRICES, endpoints) == said
+    assert staying(RunRecord(**made, prices=PRICES), endpoints) == said
 
 
 REVIEW = MetricReview(
     eval_loss_before=2.0, eval_loss=1.5, train_loss=None, steps=1, champion=None, accepted=True, reasons=[]
 )
-ENDPOINT = Endpoint(name="ft-x", scoring_uri="https://ft-x")
 DELETED = Released(deleted_endpoints=["ft-x"])
 
 
@@ -148,7 +171,7 @@ def ended(**changes: Any) -> FlowResult:
         ({"review": REVIEW.model_copy(update={"eval_loss_before": None})}, "Accepted with validation loss 1.500: "),
         ({"review": REVIEW.model_copy(update={"eval_loss": None})}, "Accepted without a validation loss: "),
         (
-            {"smoke": SmokeResult.model_construct(slowest_seconds=2.54)},
+            {"smoke": with_only(SmokeResult, slowest_seconds=2.54)},
             "Accepted with validation loss 2.000 -> 1.500, answers in 2.5 s: ",
         ),
     ],
@@ -178,5 +201,16 @@ def test_an_endpoint_is_billed_whether_it_still_serves_or_not(
     result = ended(machine_seconds=1800.0, seconds={"create_deployment": 3600.0}, **changes)
     result.add_up(PRICES)
     assert result.serving == serving
+    until = "until somebody deletes it" if serving else ""
+    assert until in result.stays and ("endpoint" in result.stays) == bool(serving)
     assert result.cost is not None and result.cost.serves_on is bool(serving)
     assert result.cost.sentence().startswith(sentence)
+
+
+def test_an_endpoint_with_a_time_to_live_is_told_with_its_end_and_its_price() -> None:
+    result = ended(endpoint=ENDPOINT.model_copy(update={"expires": "2026-11-29 02:00"}), machine_seconds=0.0)
+    result.add_up(PRICES)
+    assert result.stays.startswith(
+        "endpoint ft-x, which costs about 0.50 EUR an hour while a deployment serves, until the reaper's first pass after "
+        "2026-11-29 02:00 UTC; cluster c"
+    )

@@ -1,19 +1,42 @@
 """A console run as a person sees it: bars where there is a terminal, plain lines where there is none."""
 
+import io
 import os
 import pty
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from blocks import AzureMLWorkspace
+from flows.stages import STAGES
+from flows.terminal import OnlyWords, only_words
 from tests.flows.conftest import BLOCK
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = f"{{workspace: {BLOCK}, model: {{name: no-such-model}}}}"
 """A run that ends at its third stage."""
+
+
+def test_dots_and_empty_lines_of_the_sdk_are_not_shown_and_all_words_are() -> None:
+    out = io.StringIO()
+    ours = OnlyWords(out)
+    for text in (".", ".", "a line.", ".", "\n", "\x1b[39m\n", "\n", "...", "\x1b[39m", "\n", "\n", "last\n", "\n"):
+        assert ours.write(text) == len(text)
+    print("  Uploading", "model", "...", 3, file=ours)
+    print(".", end="", flush=True, file=ours)
+    assert out.getvalue() == "a line.\nlast\n  Uploading model ... 3\n"
+
+
+def test_both_ways_to_the_terminal_are_rid_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with only_words():
+        for stream in (sys.stdout, sys.stderr):
+            print("\x1b[39m\n", file=stream)
+            print(".", end="", flush=True, file=stream)
+            print("said", file=stream)
+    assert capsys.readouterr() == ("said\n", "said\n")
 
 
 def begin(folder: Path, out: int) -> subprocess.Popen[bytes]:
@@ -29,13 +52,13 @@ def begin(folder: Path, out: int) -> subprocess.Popen[bytes]:
         "TERM": "xterm",
         "COLUMNS": "160",
     }
-    command = [sys.executable, "-m", "flows.finetune", "--params", str(file)]
+    command = [sys.executable, "-m", "flows", "finetune", "--params", str(file)]
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out)
 
 
 def everything(end: int) -> str:
     """What was written to the other end, until it is closed."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             part = os.read(end, 65_536)
@@ -54,8 +77,8 @@ def test_a_terminal_shows_a_bar_that_moves_below_the_log(workspace: AzureMLWorks
     os.close(ours)
     assert run.wait() == 1
     assert "stages" in seen
-    assert "0 of 13 stages done, now resolve_credentials" in seen
-    assert "1 of 13 stages done" in seen
+    assert f"0 of {len(STAGES)} stages done, now resolve_credentials" in seen
+    assert f"1 of {len(STAGES)} stages done" in seen
     assert "━" in seen
     assert "Working in" in seen
     # Written above the bars and not behind them: where a line of the log begins, what stood there has been erased.

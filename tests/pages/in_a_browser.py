@@ -124,7 +124,9 @@ def test_the_form_refuses_a_value_out_of_bounds_before_there_is_a_run(operator: 
 def test_the_runs_page_tells_its_story(operator: Operator, finished: dict[str, Any], page: Page) -> None:
     page.goto(f"{operator.stack.url}/runs/flow-run/{finished['id']}")
     expect(
-        page.get_by_text(re.compile(r"^Phi-3-mini-4k-instruct on conversations\d*, \d{4}-\d\d-\d\d$")).first
+        page.get_by_text(
+            re.compile(r"^Phi-3-mini-4k-instruct on conversations\d*, \d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?$")
+        ).first
     ).to_be_visible()
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
     page.set_viewport_size({"width": 1280, "height": 2400})  # what is out of sight is not loaded

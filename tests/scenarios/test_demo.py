@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from filelock import FileLock
 
 from demo.__main__ import LOCK
+from deployments.stack.layout import DATABASE
 from tests.emulated import ROOT
 from tests.processes import alive_where
 
+OPERATORS = "operators.db"
 PROXY = ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE")
 
 
 def run_demo(folder: Path, **changes: dict[str, object]) -> subprocess.CompletedProcess[str]:
-    """Runs the demo in a terminal of its own, with the demo's parameters changed."""
+    """Runs the demo with its parameters changed, in a terminal that is set up for another server and its database in `folder`."""
     parameters = yaml.safe_load((ROOT / "demo" / "parameters.yaml").read_text())
     for group, values in changes.items():
         parameters[group] = {**parameters[group], **values}
     file = folder / "parameters.yaml"
     file.write_text(yaml.safe_dump(parameters))
     env = {name: value for name, value in os.environ.items() if name not in PROXY and not name.startswith("PREFECT")}
+    env |= {"PREFECT_API_URL": "http://127.0.0.1:9/api", DATABASE: f"sqlite+aiosqlite:///{folder / OPERATORS}"}
     return subprocess.run(
         [sys.executable, "-m", "demo", "--params", str(file)],
         cwd=ROOT,
@@ -37,9 +42,13 @@ def run_demo(folder: Path, **changes: dict[str, object]) -> subprocess.Completed
 
 
 def left_running() -> list[list[str]]:
-    """Processes of the demo's emulator and of what it started."""
+    """Processes of the demo's emulator and of what it started, and of its Prefect."""
     scratch = str(ROOT / ".cache" / "demo")
-    return [process.cmdline() for process in alive_where(lambda process: scratch in " ".join(process.cmdline()))]
+
+    def is_the_demos(process: psutil.Process) -> bool:
+        return any(scratch in text for text in (*process.cmdline(), process.environ().get("PREFECT_HOME", "")))
+
+    return [process.cmdline() for process in alive_where(is_the_demos)]
 
 
 def test_a_good_run_ends_with_a_summary_and_leaves_nothing_running(tmp_path: Path) -> None:
@@ -57,7 +66,11 @@ def test_a_good_run_ends_with_a_summary_and_leaves_nothing_running(tmp_path: Pat
         "deleted endpoint ft-",
     ):
         assert shown in done.stdout
+    first_screen = done.stdout.partition("╭")[0].splitlines()
+    for lines in (first_screen, done.stderr.splitlines()):
+        assert lines and all(re.search(r"[^\s.]", re.sub(r"\x1b\[[\d;]*m", "", line)) for line in lines), lines
     assert left_running() == []
+    assert not (tmp_path / OPERATORS).exists()
 
 
 @pytest.mark.parametrize(

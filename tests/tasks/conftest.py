@@ -3,7 +3,7 @@
 import pytest
 
 from blocks import AzureMLWorkspace
-from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+from tasks.models import FoundationModel, ModelParameters, find_foundation_model
 from tests.emulated import Emulator
 
 
@@ -16,4 +16,4 @@ def workspace(emulator: Emulator) -> AzureMLWorkspace:
 @pytest.fixture(scope="session")
 def foundation(workspace: AzureMLWorkspace) -> FoundationModel:
     """The model that a run without other wishes fine-tunes."""
-    return find_foundation_model.fn(workspace, ModelChoice())
+    return find_foundation_model.fn(workspace, ModelParameters())

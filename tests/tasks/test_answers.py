@@ -43,8 +43,10 @@ def stream(text: str, field: Callable[[str], dict[str, Any]], dumps: Callable[[A
         *map(field, pieces),
         {"delta": {}, "finish_reason": "stop"},
     ]
-    events = [{"object": "chat.completion.chunk", "choices": [{"index": 0, **chunk}]} for chunk in chunks]
-    events.insert(2, {"choices": [{"index": 1, "delta": {"content": "Another choice."}}]})
+    events: list[dict[str, Any]] = [
+        {"object": "chat.completion.chunk", "choices": [{"index": 0, **chunk}]} for chunk in chunks
+    ]
+    events.insert(2, {"choices": [{"index": 1, **field("Another choice.")}]})
     events.append({"choices": [], "usage": {"total_tokens": 3}})
     return ": ping\n\n" + "".join(f"data: {dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
 
@@ -106,6 +108,10 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "a stream with reasoning": lambda text: stream(
         text, lambda piece: {"delta": {"content": piece, "reasoning_content": "Hm."}}
     ),
+    "a stream that numbers no choices": lambda text: events(
+        {"choices": [{"delta": {"content": text[:3]}}]}, {"choices": [{"delta": {"content": text[3:]}}]}
+    ),
+    "a stream of completions that numbers no choices": lambda text: events({"choices": [{"text": text}]}),
     "a stream of completions": lambda text: stream(text, lambda piece: {"text": piece}),
     "Responses": lambda text: {
         "object": "response",
@@ -186,6 +192,7 @@ BARE: dict[str, Callable[[str], Any]] = {
     "JSON in JSON": lambda text: json.dumps({"result": text}),
     "a list as JSON in JSON": lambda text: json.dumps([{"0": text}]),
 }
+EVERY = SHAPES | BARE
 
 
 def bare(text: str) -> bool:
@@ -220,7 +227,7 @@ def test_a_bare_text_is_found_too(shape: Callable[[str], Any], text: str) -> Non
     assert answer_text(shape(text), ASKED) == text
 
 
-@pytest.mark.parametrize("shape", {**SHAPES, **BARE}.values(), ids={**SHAPES, **BARE})
+@pytest.mark.parametrize("shape", EVERY.values(), ids=EVERY)
 @pytest.mark.parametrize(
     "nothing",
     [
@@ -242,7 +249,7 @@ def test_an_empty_turn_is_no_answer(shape: Callable[[str], Any], nothing: str) -
     assert answer_text(shape(nothing), ASKED) == ""
 
 
-@pytest.mark.parametrize("shape", {**SHAPES, **BARE}.values(), ids={**SHAPES, **BARE})
+@pytest.mark.parametrize("shape", EVERY.values(), ids=EVERY)
 @settings(max_examples=20, deadline=None)
 @given(st.lists(texts.filter(bare), min_size=4, max_size=8).map(" ".join))
 @example(QUESTION)
@@ -293,6 +300,7 @@ def test_without_a_turn_of_the_assistant_there_is_no_answer(body: Any) -> None:
         events({"type": "response.output_text.delta", "delta": "It"}, {"type": "response.failed", "response": {}}),
         events({"type": "response.output_text.delta", "delta": "It"}, {"type": "error", "message": "gone"}),
         json_lines({"response": "It", "done": False}, {"error": "gone"}),
+        "data: [DONE]\n\n",
         "<!DOCTYPE html>\n<html><body>Sign in</body></html>",
         "\n<html>",
         {}, [], None, True, 3, 1.5, [[]], [None], {"output": None}, {"output": 3}, {"columns": [], "data": []},
@@ -360,7 +368,7 @@ def test_a_whole_conversation_without_control_tokens_is_not_the_answer(
     assert answer_text({"output": rendered}, ASKED) == ""
 
 
-@pytest.mark.parametrize("shape", {**SHAPES, **BARE}.values(), ids={**SHAPES, **BARE})
+@pytest.mark.parametrize("shape", EVERY.values(), ids=EVERY)
 def test_of_channels_only_the_final_one_is_the_answer(shape: Callable[[str], Any]) -> None:
     final = "<|channel|>final<|message|>Paris"
     assert answer_text(shape(final), ASKED) == "Paris"
@@ -372,6 +380,7 @@ def test_of_channels_only_the_final_one_is_the_answer(shape: Callable[[str], Any
 @pytest.mark.parametrize("greeting", ["Bye!", "Good night.", "Thank you very"])
 def test_a_greeting_may_be_said_back(greeting: str) -> None:
     assert answer_text({"output": greeting}, [user(greeting)]) == greeting
+    assert answer_text({"output": f"\n{greeting}"}, [user(greeting)]) == f"\n{greeting}"
     assert answer_text({"output": f"{greeting} It was nice."}, [user(greeting)]) == f"{greeting} It was nice."
     assert answer_text([user(greeting), assistant("")], [user(greeting)]) == ""
 
@@ -379,6 +388,24 @@ def test_a_greeting_may_be_said_back(greeting: str) -> None:
 def test_a_question_that_the_model_asks_itself_ends_its_answer() -> None:
     goes_on = [*ASKED, assistant("It is 4."), user("What else may I ask?"), assistant("Anything.")]
     assert answer_text(goes_on, ASKED) == "It is 4."
+    assert answer_text([*ASKED, *goes_on[-2:]], ASKED) == "", "it asks at once"
+
+
+def test_a_question_that_was_asked_twice_is_answered_by_what_follows_the_last() -> None:
+    asked = [user("Go on."), assistant("One."), user("Go on.")]
+    assert answer_text([*asked, assistant("Two.")], asked) == "Two."
+    assert answer_text(asked, asked) == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_stream_may_end_its_lines_as_the_standard_allows(end: str) -> None:
+    sent = stream("It is 4.", lambda piece: {"delta": {"content": piece}}).replace("\n", end)
+    assert answer_text(sent, ASKED) == "It is 4."
+
+
+@pytest.mark.parametrize("text", ['Send this:\n{"output": "A cat."}', "Events are sent as\ndata: {}", ":-)"])
+def test_a_text_that_looks_like_a_stream_in_parts_stays(text: str) -> None:
+    assert answer_text(text, ASKED) == text
 
 
 def test_a_preamble_without_marks_is_not_the_answer() -> None:

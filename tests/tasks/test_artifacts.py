@@ -4,7 +4,7 @@ from base64 import b64decode
 from math import inf, nan
 from xml.etree import ElementTree
 
-from tasks.artifacts import duration, line_chart, markdown_table, plain
+from tasks.artifacts import duration, line_chart, markdown_table, plain, quoting, shown
 
 
 def test_a_chart_is_an_svg_with_a_line_for_each_series() -> None:
@@ -40,3 +40,21 @@ def test_a_duration_is_told_in_the_unit_that_is_read_most_easily() -> None:
         "4 min 56 s",
         "3 h 12 min",
     ]
+
+
+def test_a_sentence_that_quotes_others_has_links_and_no_other_markup() -> None:
+    said = quoting("It said ![x](http://a/b.png) and a|b. See https://ml.azure.com/runs/ft_a?wsid=/b_c for _more_.")
+    assert r"\!\[x\](http://a/b.png)" in said
+    assert "https://ml.azure.com/runs/ft_a?wsid=/b_c" in said
+    assert said.endswith(r"for \_more\_.") and r"a\|b" in said
+
+
+def test_what_cannot_be_shown_fails_nothing() -> None:
+    asked: list[int] = []
+
+    def show() -> None:
+        asked.append(1)
+        raise ConnectionError("Prefect's server is away")
+
+    shown("summary", show)
+    assert asked == [1]

@@ -10,8 +10,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from blocks import AzureMLWorkspace
-from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
-from tasks.errors import AzureFailure, Refused
+from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration
+from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
 from tasks.models import FoundationModel
 from tests.emulated import Emulator, pointed_at, running_emulator
 
@@ -26,7 +26,7 @@ def cluster() -> str:
 def validated(
     workspace: AzureMLWorkspace, foundation: FoundationModel, cluster: str, priority: Any
 ) -> ValidatedCompute:
-    choice = ComputeChoice(cluster=cluster, size=SIZE, priority=priority)
+    choice = ComputeParameters(cluster=cluster, size=SIZE, priority=priority)
     return validate_compute.fn(workspace, foundation, choice, 1, None)
 
 
@@ -72,7 +72,7 @@ def test_another_refusal_is_not_taken_for_a_lack_of_quota(
     ):
         validated(workspace, foundation, cluster, "dedicated_then_low_priority")
     calls = [call for call in emulator.ask("GET", "/calls") if call["method"] == "PUT" and cluster in call["path"]]
-    assert len(calls) == 2, "a token may have expired, so twice; never with the other priority"
+    assert len(calls) == 1, "never with the other priority; the stage is tried again by Prefect"
 
 
 def test_a_cluster_whose_provisioning_failed_is_refused(
@@ -83,7 +83,7 @@ def test_a_cluster_whose_provisioning_failed_is_refused(
     full = {"kind": "operation_failed", "message": "The subnet is full."}
     with emulator.fault(creation(cluster), full), pytest.raises(HttpResponseError, match="The subnet is full"):
         workspace.client().compute.begin_create_or_update(AmlCompute(name=cluster, size=SIZE)).result()
-    with pytest.raises(Refused, match=f"Provisioning of cluster {cluster} failed"):
+    with pytest.raises(InvalidConfiguration, match=f"Provisioning of cluster {cluster} failed"):
         validated(workspace, foundation, cluster, "dedicated")
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from blocks import AzureCredentials, AzureMLWorkspace
 from tasks import credentials
+from tasks.azure_ml.errors import InvalidConfiguration, classify
+from tasks.azure_ml.kinds import Kind
 from tasks.credentials import resolve_credentials
-from tasks.errors import Refused, read
-from tasks.kinds import Kind
 from tests.emulated import Emulator
 
 
@@ -48,18 +48,18 @@ def test_a_blocks_own_identity_signs_in(
 
 
 def test_an_unknown_workspace_is_named(workspace: AzureMLWorkspace) -> None:
-    with pytest.raises(Refused, match="no workspace elsewhere in resource group"):
+    with pytest.raises(InvalidConfiguration, match="no workspace elsewhere in resource group"):
         resolve_credentials.fn(with_fields(workspace, workspace_name="elsewhere"))
 
 
 def test_an_unknown_registry_is_named(workspace: AzureMLWorkspace) -> None:
-    with pytest.raises(Refused, match="no registry elsewhere"):
+    with pytest.raises(InvalidConfiguration, match="no registry elsewhere"):
         resolve_credentials.fn(with_fields(workspace, registry_name="elsewhere"))
 
 
 def test_a_wrong_secret_is_named_and_not_shown(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
     block = with_fields(workspace, credentials=service_principal(emulator, client_secret="not-the-one"))
-    with pytest.raises(Refused, match="wrong or expired") as refused:
+    with pytest.raises(InvalidConfiguration, match="wrong or expired") as refused:
         resolve_credentials.fn(block)
     assert "not-the-one" not in str(refused.value)
 
@@ -67,24 +67,26 @@ def test_a_wrong_secret_is_named_and_not_shown(workspace: AzureMLWorkspace, emul
 def test_a_wrong_tenant_is_named(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
     nowhere = "00000000-0000-0000-0000-000000000000"
     block = with_fields(workspace, credentials=service_principal(emulator, tenant_id=nowhere))
-    with pytest.raises(Refused, match=f"Tenant {nowhere} does not exist"):
+    with pytest.raises(InvalidConfiguration, match=f"Tenant {nowhere} does not exist"):
         resolve_credentials.fn(block)
 
 
 def test_who_may_only_read_is_told_which_role_is_missing(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
     block = with_fields(workspace, credentials=service_principal(emulator, "reader"))
-    with pytest.raises(Refused, match="AzureML Data Scientist"):
+    with pytest.raises(InvalidConfiguration, match="AzureML Data Scientist"):
         resolve_credentials.fn(block)
 
 
-def test_a_sign_in_service_that_cannot_be_reached_is_not_taken_for_a_tenant_that_does_not_exist(
+def test_a_sign_in_service_that_cannot_be_reached_is_not_taken_for_a_missing_tenant(
     workspace: AzureMLWorkspace, emulator: Emulator
 ) -> None:
     block = with_fields(workspace, credentials=service_principal(emulator))
     blocked = {"kind": "status", "status": 403, "code": "Forbidden", "message": "Blocked by the proxy."}
     with (
         emulator.fault({"path": "login.microsoftonline.com/*/openid-configuration", "times": 0}, blocked),
-        pytest.raises(Refused, match=r"HTTP 403: .*Blocked by the proxy.*Check that this machine may reach") as refused,
+        pytest.raises(
+            InvalidConfiguration, match=r"HTTP 403: .*Blocked by the proxy.*Check that this machine may reach"
+        ) as refused,
     ):
         resolve_credentials.fn(block)
     assert "does not exist" not in str(refused.value)
@@ -100,7 +102,7 @@ def test_a_sign_in_service_that_is_down_is_not_the_credentials_fault(
         pytest.raises(ConnectionError, match="The sign-in service does not work") as raised,
     ):
         credentials._token(block)
-    fault = read(raised.value)
+    fault = classify(raised.value)
     assert fault is not None
     assert fault.kind is Kind.TRANSIENT
 
@@ -109,7 +111,7 @@ def test_a_refusal_to_tell_the_services_addresses_is_named(workspace: AzureMLWor
     blocked = {"kind": "status", "status": 403, "code": "Forbidden", "message": "Blocked by the proxy."}
     with (
         emulator.fault({"path": "*.api.azureml.ms/discovery", "times": 0}, blocked),
-        pytest.raises(Refused, match=r"services cannot be read .*HTTP 403: .*Blocked by the proxy"),
+        pytest.raises(InvalidConfiguration, match=r"services cannot be read .*HTTP 403: .*Blocked by the proxy"),
     ):
         resolve_credentials.fn(workspace)
 
@@ -119,6 +121,6 @@ def test_a_wrong_secret_of_the_default_chain_is_mended_where_it_is(
 ) -> None:
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "not-the-secret-at-all")
     with pytest.raises(
-        Refused, match=r"\(AADSTS7000215/7000222\)\. Put a valid one into the environment of the worker"
+        InvalidConfiguration, match=r"\(AADSTS7000215/7000222\)\. Put a valid one into the environment of the worker"
     ):
         resolve_credentials.fn(with_fields(workspace, credentials=AzureCredentials()))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from blocks import AzureMLWorkspace
 from tasks import forecast as module
 from tasks.forecast import Forecast, forecast_learning, learnable
-from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+from tasks.models import FoundationModel, ModelParameters, find_foundation_model
 from tasks.pipeline import SubmittedJob
 from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import sample
@@ -119,7 +119,7 @@ def imported(emulator: Emulator, workspace: AzureMLWorkspace, folder: Path, **fi
         file.parent.mkdir(exist_ok=True)
         file.write_text(content)
     command_line("import-model", str(folder), "--name", folder.name, "--state", str(emulator.state))
-    return find_foundation_model.fn(workspace, ModelChoice(name=folder.name))
+    return find_foundation_model.fn(workspace, ModelParameters(name=folder.name))
 
 
 def test_the_registry_s_tokenizer_is_fetched_once_and_without_the_weights(

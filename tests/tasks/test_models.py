@@ -1,6 +1,7 @@
 """What publishers say about their models, in every way they write it."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 from azure.ai.ml.entities import Model
@@ -11,7 +12,7 @@ TODAY = date(2026, 11, 24)
 
 
 def described(
-    tags: dict[str, str] | None = None, properties: dict[str, str] | None = None, **more: object
+    tags: dict[str, str] | None = None, properties: dict[str, str] | None = None, **more: Any
 ) -> FoundationModel:
     model = Model(name="m", version="1", path="azureml://x", tags=tags or {}, properties=properties or {}, **more)
     return describe(model)
@@ -42,7 +43,7 @@ def test_defaults_that_are_no_mapping_are_none_at_all() -> None:
 
 @pytest.mark.parametrize("place", ["tags", "properties", "system_metadata"])
 def test_a_retirement_date_is_found_wherever_it_is(place: str) -> None:
-    model = described(**{place: {"finetuneRetirementDate": "2025-08-30"}})  # type: ignore[arg-type]
+    model = described(**{place: {"finetuneRetirementDate": "2025-08-30"}})
     sentence = why_unusable(model, TODAY)
     assert sentence is not None
     assert "retired on 2025-08-30" in sentence

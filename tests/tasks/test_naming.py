@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
@@ -20,6 +21,7 @@ from tasks.naming import (
     first_version,
     is_derived,
     model_name,
+    night_label,
     predecessor,
     run_id_in,
     run_id_of,
@@ -57,7 +59,7 @@ def test_a_successor_is_numbered() -> None:
 
 @pytest.mark.parametrize("key", [None, "nightly", "my-r2"])
 def test_a_successor_knows_the_job_before_it(key: str | None) -> None:
-    names = RunNames(RUN, key)
+    names = RunNames(RUN, job_key=key)
     assert predecessor(names.job(1), 1) is None
     for attempt in (2, 3, 11):
         assert predecessor(names.job(attempt), attempt) == names.job(attempt - 1)
@@ -67,7 +69,7 @@ def test_a_runs_own_names_are_known_and_those_that_people_give_are_not() -> None
     names = RunNames(RUN)
     assert all(is_derived(name) for name in (names.endpoint, names.job(1), names.job(2), names.job(12)))
     longer, other = f"{names.endpoint}-r2-mine", names.endpoint.removeprefix("ft-")
-    assert not any(is_derived(name) for name in ("ft-nightly", RunNames(RUN, "nightly").job(1), longer, other))
+    assert not any(is_derived(name) for name in ("ft-nightly", RunNames(RUN, job_key="nightly").job(1), longer, other))
 
 
 def test_a_description_names_the_run_that_wrote_it() -> None:
@@ -75,18 +77,16 @@ def test_a_description_names_the_run_that_wrote_it() -> None:
     assert [run_id_in(text) for text in (None, "", "Ours now.", "Serves chats, fine-tuned by flow run 7")] == [None] * 4
 
 
-def test_another_runs_id_as_job_key_names_that_runs_job() -> None:
-    assert RunNames(NEXT_RUN, str(RUN)).job(1) == RunNames(RUN).job(1)
-    assert RunNames(NEXT_RUN, RunNames(RUN).job(1)).job(1) == RunNames(RUN).job(1)
-
-
-def test_a_job_key_leaves_the_endpoint_to_the_run() -> None:
-    assert RunNames(NEXT_RUN, str(RUN)).endpoint == RunNames(NEXT_RUN).endpoint
+def test_a_run_that_resumes_another_has_that_ones_job_and_an_endpoint_of_its_own() -> None:
+    names = RunNames(NEXT_RUN, resume_run=RUN)
+    assert (names.job(1), names.job(2)) == (RunNames(RUN).job(1), RunNames(RUN).job(2))
+    assert names.endpoint == RunNames(NEXT_RUN).endpoint
+    assert [its.shares for its in (names, RunNames(RUN), RunNames(RUN, job_key="nightly"))] == [True, False, True]
 
 
 @pytest.mark.parametrize("key", ["nightly", "2026-11-24", "a_b"])
 def test_a_word_as_job_key_is_shared_by_all_runs(key: str) -> None:
-    assert RunNames(RUN, key).job(1) == RunNames(NEXT_RUN, key).job(1) == f"ft-{key}"
+    assert RunNames(RUN, job_key=key).job(1) == RunNames(NEXT_RUN, job_key=key).job(1) == f"ft-{key}"
 
 
 def test_tags_tell_the_run_and_what_has_none_was_not_made_by_one() -> None:
@@ -145,7 +145,7 @@ def test_names_derived_from_others_are_such_as_azure_takes(base_model: str, sour
 @example(run=RUN, key="x" * JOB_KEY.longest, attempt=MOST_ATTEMPTS - 1)
 def test_a_job_of_any_key_and_attempt_has_a_name_that_azure_takes(run: UUID, key: str | None, attempt: int) -> None:
     if key is None or JOB_KEY.takes(key):
-        assert NAMES["jobs"].takes(RunNames(run, key).job(attempt))
+        assert NAMES["jobs"].takes(RunNames(run, job_key=key).job(attempt))
 
 
 @given(night=st.datetimes(datetime(2001, 9, 10), datetime(2038, 1, 18), timezones=st.just(UTC)))
@@ -172,3 +172,17 @@ def test_a_version_is_the_second_of_its_night_and_shows_its_day() -> None:
 )
 def test_any_source_gives_a_label_that_a_name_can_hold(source: str, label: str) -> None:
     assert dataset_label(source) == label
+
+
+@pytest.mark.parametrize(
+    ("due", "label"),
+    [
+        (datetime(2026, 11, 30, 2, tzinfo=UTC), "2026-11-30 02:00"),
+        (datetime(2026, 11, 30, 2, 0, 7, 900_000, tzinfo=UTC), "2026-11-30 02:00:07"),
+        # The hour that comes twice, when clocks are put back.
+        (datetime(2026, 10, 25, 2, 30, fold=0, tzinfo=ZoneInfo("Europe/Berlin")), "2026-10-25 00:30"),
+        (datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")), "2026-10-25 01:30"),
+    ],
+)
+def test_runs_of_one_day_have_names_of_their_own(due: datetime, label: str) -> None:
+    assert night_label(due) == label

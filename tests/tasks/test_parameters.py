@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import Refused
+from tasks.azure_ml.errors import InvalidConfiguration
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
 
 DECLARED = {
@@ -47,7 +47,7 @@ def test_what_the_component_does_not_declare_is_left_out_and_said() -> None:
 
 
 def test_an_explicit_parameter_that_the_component_does_not_know_is_refused() -> None:
-    with pytest.raises(Refused, match="no_such_input"):
+    with pytest.raises(InvalidConfiguration, match="no_such_input"):
         merged({"no_such_input": 1})
 
 
@@ -58,7 +58,7 @@ def test_the_models_bounds_move_a_default_learning_rate() -> None:
 
 
 def test_an_explicit_learning_rate_outside_the_models_bounds_is_refused() -> None:
-    with pytest.raises(Refused, match=r"1e-05 to 0\.001"):
+    with pytest.raises(InvalidConfiguration, match=r"1e-05 to 0\.001"):
         merged({"learning_rate": 0.1}, {"learning_rate_min": 1e-5, "learning_rate_max": 1e-3})
 
 
@@ -66,7 +66,7 @@ def test_an_explicit_learning_rate_outside_the_models_bounds_is_refused() -> Non
     "explicit", [{"lr_scheduler_type": "zigzag"}, {"num_train_epochs": 0}, {"num_train_epochs": "many"}]
 )
 def test_a_value_that_the_component_does_not_take_is_refused(explicit: dict[str, Any]) -> None:
-    with pytest.raises(Refused, match=next(iter(explicit))):
+    with pytest.raises(InvalidConfiguration, match=next(iter(explicit))):
         merged(explicit)
 
 

@@ -2,8 +2,8 @@
 
 from threading import Thread
 
+from tasks.azure_ml.studio import base_model_page, endpoint_page, model_page
 from tasks.progress import Progress, watched_by
-from tasks.studio import base_model_page, endpoint_page, model_page
 
 JOB = "https://ml.azure.com/runs/ft-x?wsid=/subscriptions/s/resourcegroups/g/workspaces/w"
 

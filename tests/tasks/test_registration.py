@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from azure.ai.ml import Output
+from azure.ai.ml.entities import Model
 
 from blocks import AzureMLWorkspace
 from tasks.metrics import MetricReview
-from tasks.naming import NIGHT_TAG, RUN_TAG, RunNames, first_version
-from tasks.pipeline import OUTPUT
+from tasks.naming import NIGHT_TAG, OUTPUT, RUN_TAG, RunNames, first_version
 from tasks.registration import OutputMissing, RegisteredModel, register_model
 from tasks.waiting import FinishedJob
 from tests.emulator.jobs.commands import line, wait
@@ -58,3 +59,15 @@ def test_a_job_that_another_run_submitted_is_registered_as_of_its_night_and_as_t
 def test_a_job_that_does_not_say_its_night_is_of_the_runs(workspace: AzureMLWorkspace) -> None:
     made = registered(workspace, RunNames(uuid4(), night=LATER), finished(workspace, "MLmodel"))
     assert made.version == str(first_version(LATER))
+
+
+def test_a_version_that_was_made_from_another_job_is_not_this_ones(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
+    job = finished(workspace, "MLmodel", **{NIGHT_TAG: NIGHT.isoformat()})
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    first = first_version(NIGHT)
+    held = Model(
+        name=f"of-{job.name}", version=str(first), path=str(tmp_path), type="mlflow_model", tags={"job": "another"}
+    )
+    workspace.client().models.create_or_update(held)
+    made = registered(workspace, RunNames(uuid4()), job)
+    assert (made.version, made.tags["job"]) == (str(first + 1), job.name)

@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 
 from blocks import AzureMLWorkspace
-from tasks.credentials import WhereAndWho, resolve_credentials
-from tasks.metrics import MetricGate, MetricReview, curve, find_champion, review_metrics
-from tasks.tracking import LARGEST_PAGE, Measured, TrackedRun, Tracking
+from tasks.azure_ml.tracking import LARGEST_PAGE, Measured, TrackedRun, Tracking
+from tasks.credentials import WorkspaceIdentity, resolve_credentials
+from tasks.metrics import GateParameters, MetricReview, curve, find_champion, review_metrics
 from tasks.waiting import FinishedJob
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ Review = Callable[..., MetricReview]
 
 
 @pytest.fixture(scope="module")
-def where(workspace: AzureMLWorkspace) -> WhereAndWho:
+def where(workspace: AzureMLWorkspace) -> WorkspaceIdentity:
     return resolve_credentials.fn(workspace)  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
-def mlflow_client(where: WhereAndWho) -> Iterator[MlflowClient]:
+def mlflow_client(where: WorkspaceIdentity) -> Iterator[MlflowClient]:
     import mlflow
 
     mlflow.set_tracking_uri(where.tracking_uri)
@@ -50,13 +50,13 @@ def job(mlflow_client: MlflowClient, experiment: str) -> str:
 
 
 @pytest.fixture
-def review(workspace: AzureMLWorkspace, where: WhereAndWho, mlflow_client: MlflowClient, job: str) -> Review:
+def review(workspace: AzureMLWorkspace, where: WorkspaceIdentity, mlflow_client: MlflowClient, job: str) -> Review:
     """Reviews a job that logged `values` by metric, each a millisecond after the one before."""
 
-    def review(gate: MetricGate | None = None, **values: Values) -> MetricReview:
+    def review(gate: GateParameters | None = None, **values: Values) -> MetricReview:
         log(mlflow_client, job, values)
         finished = FinishedJob(name=job, attempt=1, seconds=1, steps=[], metrics={}, tags={}, studio_url="")
-        return review_metrics.fn(workspace, where, finished, gate or MetricGate(), f"none-{job}")  # type: ignore[no-any-return]
+        return review_metrics.fn(workspace, where, finished, gate or GateParameters(), f"none-{job}")  # type: ignore[no-any-return]
 
     return review
 
@@ -73,22 +73,24 @@ def log(client: MlflowClient, run: str, values: dict[str, Values]) -> None:
 
 def test_a_long_history_is_read_whole_in_pages_that_azure_takes(
     workspace: AzureMLWorkspace,
-    where: WhereAndWho,
+    where: WorkspaceIdentity,
     mlflow_client: MlflowClient,
     job: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[int] = []
-    get = Tracking._get
+    from mlflow.store.tracking.rest_store import RestStore
 
-    def refusing(self: Tracking, path: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        asked.append(int((params or {})["max_results"]))
-        assert asked[-1] < 1000, "MaxResults must be less than 1000"
-        return get(self, path, params)
+    asked: list[int] = []
+    get = RestStore.get_metric_history
+
+    def refusing(self: RestStore, run_id: str, metric_key: str, max_results: int, page_token: str | None) -> Any:
+        asked.append(max_results)
+        assert max_results < 1000, "MaxResults must be less than 1000"
+        return get(self, run_id, metric_key, max_results, page_token)
 
     length = 2 * LARGEST_PAGE + 7
     log(mlflow_client, job, {"loss": [(step, step / 8) for step in range(length)]})
-    monkeypatch.setattr(Tracking, "_get", refusing)
+    monkeypatch.setattr(RestStore, "get_metric_history", refusing)
     found = Tracking(workspace, where.tracking_uri).history(job, "loss")
     assert curve(found) == [(step, step / 8) for step in range(length)]
     assert len(asked) == 3
@@ -109,7 +111,7 @@ def test_a_training_loss_that_is_no_number_in_the_end_closes_the_gate(review: Re
 
 def test_of_a_step_that_was_logged_again_the_last_value_counts(review: Review) -> None:
     again = [(0, 3.0), (2, 2.5), (4, 9.0), (2, 2.25), (4, 1.25)]
-    seen = review(MetricGate(max_eval_loss=2.0), loss=again, eval_loss=again)
+    seen = review(GateParameters(max_eval_loss=2.0), loss=again, eval_loss=again)
     assert (seen.eval_loss_before, seen.eval_loss, seen.train_loss, seen.accepted) == (3.0, 1.25, 1.25, True)
 
 

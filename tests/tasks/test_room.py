@@ -12,14 +12,15 @@ import pytest
 from azure.ai.ml.entities import AmlCompute
 
 from blocks import AzureMLWorkspace
-from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
-from tasks.endpoint import DeploymentChoice, create_deployment, create_endpoint
-from tasks.errors import Refused
+from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
+from tasks.endpoint import DeploymentParameters, create_deployment, create_endpoint
 from tasks.held import cluster_doing, wait_until_idle_nodes_are_gone
-from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+from tasks.models import FoundationModel, ModelParameters, find_foundation_model
 from tasks.naming import RunNames
 from tasks.registration import RegisteredModel
-from tasks.teardown import TeardownPolicy, release
+from tasks.release import release
+from tasks.teardown import TeardownParameters
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.emulator.endpoints.conftest import registered_model
 from tests.emulator.jobs.commands import line, status_of, wait
@@ -42,7 +43,7 @@ def workspace(emulator: Emulator) -> AzureMLWorkspace:
 
 @pytest.fixture(scope="module")
 def foundation(workspace: AzureMLWorkspace) -> FoundationModel:
-    return find_foundation_model.fn(workspace, ModelChoice())
+    return find_foundation_model.fn(workspace, ModelParameters())
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ def validated(
     names: RunNames | None = None,
     **choice: Any,
 ) -> ValidatedCompute:
-    given = ComputeChoice(**{"cluster": "ours", **choice})
+    given = ComputeParameters(**{"cluster": "ours", **choice})
     endpoint = names.endpoint if names else None
     return validate_compute.fn(workspace, foundation, given, 1, serves_on, instances, names, endpoint)
 
@@ -78,7 +79,7 @@ def validated(
 def refused(workspace: AzureMLWorkspace, foundation: FoundationModel, *given: Any, **choice: Any) -> str:
     """The refusal, before anything was made."""
     before = {one.name for one in workspace.client().compute.list()}
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(InvalidConfiguration) as refusal:
         validated(workspace, foundation, *given, **choice)
     assert {one.name for one in workspace.client().compute.list()} == before
     return str(refusal.value)
@@ -251,14 +252,14 @@ def test_a_run_that_serves_already_needs_no_quota_again(
     assert "have 2 of 200" in refused(workspace, foundation, FOUR_V100, names=names), (
         "another size is another deployment"
     )
-    release(workspace, names.run_id)
+    release(workspace, names)
 
 
 def test_a_size_without_low_priority_is_told_as_that(
     workspace: AzureMLWorkspace, foundation: FoundationModel, monkeypatch: Any
 ) -> None:
     from tasks import compute
-    from tasks.skus import Sku
+    from tasks.azure_ml.skus import Sku
 
     def dedicated_only(size: Any) -> Sku:
         size.low_priority_capable = size.lowPriorityCapable = False
@@ -275,8 +276,8 @@ def test_a_size_without_low_priority_is_told_as_that(
 def deploy_in_vain(workspace: AzureMLWorkspace, names: RunNames, folder: Path) -> None:
     """A deployment that fails for want of a model, and is there."""
     model = registered_model(workspace.client(), folder / "weights", name=f"served-{uuid4().hex[:8]}")
-    choice = DeploymentChoice(liveness_initial_delay=1)
-    endpoint = create_endpoint.fn(workspace, names, choice, TeardownPolicy(), "served")
+    choice = DeploymentParameters(liveness_initial_delay=1)
+    endpoint = create_endpoint.fn(workspace, names, choice, TeardownParameters(), "served")
     registered = RegisteredModel(id=str(model.id), name=str(model.name), version=str(model.version), tags={})
     with pytest.raises(Exception, match="failed"):
         create_deployment.fn(workspace, names, endpoint, registered, choice, "ours")
@@ -300,7 +301,7 @@ def test_a_deployment_waits_for_the_nodes_that_trained(
         if call["method"] == "PUT" and f"{names.endpoint}/deployments" in call["path"]
     ]
     assert len(calls) == 2
-    release(workspace, names.run_id)
+    release(workspace, names)
 
 
 def test_a_deployment_that_no_nodes_are_in_the_way_of_is_asked_for_once(
@@ -314,4 +315,4 @@ def test_a_deployment_that_no_nodes_are_in_the_way_of_is_asked_for_once(
         deploy_in_vain(workspace, names, tmp_path)
         assert emulator.hits(rule) == 1
     assert time.monotonic() - began < 30
-    release(workspace, names.run_id)
+    release(workspace, names)

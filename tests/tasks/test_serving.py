@@ -9,25 +9,29 @@ from uuid import uuid4
 import pytest
 
 from blocks import AzureMLWorkspace
+from tasks.azure_ml.errors import AzureFailure, ErrorInfo, InvalidConfiguration
+from tasks.azure_ml.kinds import Kind
 from tasks.endpoint import (
-    DeploymentChoice,
     DeploymentFailed,
+    DeploymentParameters,
     Endpoint,
+    _refuse_foreign,
     create_deployment,
     create_endpoint,
 )
-from tasks.errors import AzureFailure, Fault
 from tasks.held import find_endpoint
-from tasks.kinds import Kind
-from tasks.naming import RunNames, run_id_of
-from tasks.orphans import RunState, leftovers, unproven, why_release
+from tasks.naming import DEPLOYMENT, RUN_TAG, RunNames, run_id_of
+from tasks.orphans import leftovers, unproven, why_release
 from tasks.registration import RegisteredModel
-from tasks.teardown import StillThere, TeardownPolicy, release, teardown
+from tasks.release import StillThere, release
+from tasks.runs import RunState
+from tasks.teardown import TeardownParameters, teardown
 from tests.emulated import Emulator
+from tests.emulator.endpoints.conftest import Endpoint as Served
 from tests.emulator.endpoints.conftest import registered_model
 
 DEPLOYMENTS = {"method": "PUT", "path": "management.azure.com/*/deployments/*"}
-CHOICE = DeploymentChoice(liveness_initial_delay=1)
+CHOICE = DeploymentParameters(liveness_initial_delay=1)
 
 
 @pytest.fixture
@@ -35,18 +39,18 @@ def names(workspace: AzureMLWorkspace) -> Iterator[RunNames]:
     """Of a run whose endpoint is gone when the test is over."""
     names = RunNames(uuid4())
     yield names
-    release(workspace, names.run_id)
+    release(workspace, names)
 
 
 @pytest.fixture(scope="module")
 def model(workspace: AzureMLWorkspace, tmp_path_factory: pytest.TempPathFactory) -> RegisteredModel:
-    """Registered, and never loaded: no deployment of these tests gets so far."""
+    """Registered, and never loaded: what these tests deploy does not get so far, or is a script."""
     made = registered_model(workspace.client(), tmp_path_factory.mktemp("served") / "weights", name="served")
     return RegisteredModel(id=str(made.id), name=str(made.name), version=str(made.version), tags={})
 
 
 def created(workspace: AzureMLWorkspace, names: RunNames, policy: str = "always") -> Endpoint:
-    chosen = TeardownPolicy(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
+    chosen = TeardownParameters(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
     return create_endpoint.fn(workspace, names, CHOICE, chosen, "served")
 
 
@@ -59,7 +63,7 @@ def test_an_endpoint_under_a_lock_is_named_as_still_there_and_asked_for_once(
     emulator.ask("DELETE", "/calls")
     locked = {"kind": "status", "status": 409, "code": "ScopeLocked", "message": said}
     with emulator.fault(deleting, locked), pytest.raises(StillThere) as raised:
-        release(workspace, names.run_id)
+        release(workspace, names)
     assert raised.value.endpoints == [names.endpoint]
     assert str(raised.value).startswith(
         f"endpoint {names.endpoint} is still there: delete endpoint failed, locked (HTTP 409): {said}"
@@ -79,7 +83,7 @@ def overwritten(workspace: AzureMLWorkspace, name: str, description: str | None 
 
 def named(workspace: AzureMLWorkspace, names: RunNames, name: str) -> Endpoint:
     choice = CHOICE.model_copy(update={"endpoint": name})
-    return create_endpoint.fn(workspace, names, choice, TeardownPolicy(), "served")
+    return create_endpoint.fn(workspace, names, choice, TeardownParameters(), "served")
 
 
 def test_an_endpoint_whose_tags_somebody_overwrote_is_released_by_the_run_that_made_it(
@@ -87,18 +91,18 @@ def test_an_endpoint_whose_tags_somebody_overwrote_is_released_by_the_run_that_m
 ) -> None:
     name = named(workspace, names, f"nightly-{names.run_id.hex[:8]}a").name
     overwritten(workspace, name)
-    assert release(workspace, names.run_id).deleted_endpoints == []
+    assert release(workspace, names).deleted_endpoints == []
     assert [sentence for sentence in unproven(workspace) if name in sentence] == [
         f"Endpoint {name} looks like a run's (its description names flow run {names.run_id}), but its tags have been overwritten. "
         "Delete it if nobody uses it: it costs as long as it has a deployment."
     ]
-    assert release(workspace, uuid4(), chosen=name).deleted_endpoints == []
-    assert release(workspace, names.run_id, chosen=name).deleted_endpoints == [name]
+    assert release(workspace, RunNames(uuid4()), chosen=name).deleted_endpoints == []
+    assert release(workspace, names, chosen=name).deleted_endpoints == [name]
 
     name = named(workspace, names, f"nightly-{names.run_id.hex[:8]}b").name
     overwritten(workspace, name, "Ours now.")
-    assert release(workspace, names.run_id, chosen=name).deleted_endpoints == []
-    assert teardown.fn(workspace, names, TeardownPolicy(), name).deleted_endpoints == [name]
+    assert release(workspace, names, chosen=name).deleted_endpoints == []
+    assert teardown.fn(workspace, names, TeardownParameters(), name).deleted_endpoints == [name]
 
 
 def test_what_is_called_as_only_runs_call_theirs_is_told_to_a_person(
@@ -144,10 +148,10 @@ def test_what_was_asked_for_reaches_azure_and_its_tags_say_whose_the_endpoint_is
     workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames, model: RegisteredModel
 ) -> None:
     name = f"nightly-{names.run_id.hex[:8]}c"
-    choice = DeploymentChoice(
+    choice = DeploymentParameters(
         endpoint=name, instance_count=2, liveness_initial_delay=77, request_timeout_ms=12_000, deadline_minutes=1
     )
-    endpoint = create_endpoint.fn(workspace, names, choice, TeardownPolicy(), "served")
+    endpoint = create_endpoint.fn(workspace, names, choice, TeardownParameters(), "served")
     with emulator.fault(DEPLOYMENTS, {"kind": "operation_failed"}), pytest.raises(DeploymentFailed):
         create_deployment.fn(workspace, names, endpoint, model, choice, "none")
     [made] = workspace.client().online_deployments.list(name)
@@ -156,21 +160,21 @@ def test_what_was_asked_for_reaches_azure_and_its_tags_say_whose_the_endpoint_is
     assert made.tags["model"] == f"{model.name}:{model.version}"
 
     overwritten(workspace, name, "Ours now.")
-    assert release(workspace, uuid4(), chosen=name).deleted_endpoints == []
-    assert release(workspace, names.run_id, chosen=name).deleted_endpoints == [name]
+    assert release(workspace, RunNames(uuid4()), chosen=name).deleted_endpoints == []
+    assert release(workspace, names, chosen=name).deleted_endpoints == [name]
 
 
 def test_an_endpoint_that_goes_on_after_azure_called_it_gone_is_not_called_deleted(
     workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created(workspace, names)
-    monkeypatch.setattr("tasks.teardown.GONE_DEADLINE_SECONDS", 0)
+    monkeypatch.setattr("tasks.release.GONE_DEADLINE_SECONDS", 0)
     gone = {"kind": "status", "status": 404, "code": "ResourceNotFound"}
     with (
         emulator.fault({"method": "DELETE", "path": "management.azure.com/*/onlineEndpoints/*"}, gone),
         pytest.raises(StillThere) as raised,
     ):
-        release(workspace, names.run_id)
+        release(workspace, names)
     assert raised.value.endpoints == [names.endpoint]
 
 
@@ -181,13 +185,13 @@ def test_an_endpoint_that_was_made_may_go_on_costing_where_none_can_be_listed(
     listing = {"method": "GET", "path": "management.azure.com/*/onlineEndpoints", "times": 0}
     for made, endpoints in (("chats", ["chats"]), (None, [])):
         with emulator.fault(listing, refused), pytest.raises(StillThere) as raised:
-            release(workspace, names.run_id, made=made)
+            release(workspace, names, made=made)
         assert raised.value.endpoints == endpoints
         assert str(raised.value).startswith(f"endpoint {made or names.endpoint}, if it was made, is still there: ")
 
 
 def test_what_is_still_there_for_one_reason_has_one_sentence() -> None:
-    locked = [AzureFailure(Fault(Kind.LOCKED, "Locked."), f"delete endpoint {which}") for which in "ab"]
+    locked = [AzureFailure(ErrorInfo(Kind.LOCKED, "Locked."), f"delete endpoint {which}") for which in "ab"]
     left = {"endpoint a": locked[0], "job c": ValueError("busy"), "endpoint b": locked[1]}
     assert str(StillThere(left, ["a", "b"])) == (
         f"endpoint a and endpoint b are still there: {locked[0]}; job c is still there: busy"
@@ -212,7 +216,7 @@ def test_a_kept_endpoint_stays_until_its_time_is_over(
     workspace: AzureMLWorkspace, names: RunNames, policy: str
 ) -> None:
     created(workspace, names, policy)
-    chosen = TeardownPolicy(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
+    chosen = TeardownParameters(policy=policy, ttl_hours=2)  # type: ignore[arg-type]
     assert teardown.fn(workspace, names, chosen).deleted_endpoints == []
     assert find_endpoint(workspace, names.endpoint) is not None
     [left] = [left for left in leftovers(workspace) if left.run_id == names.run_id]
@@ -227,5 +231,48 @@ def test_a_kept_endpoint_stays_until_its_time_is_over(
 
 def test_without_a_policy_it_is_deleted(workspace: AzureMLWorkspace, names: RunNames) -> None:
     created(workspace, names)
-    assert teardown.fn(workspace, names, TeardownPolicy()).deleted_endpoints == [names.endpoint]
+    assert teardown.fn(workspace, names, TeardownParameters()).deleted_endpoints == [names.endpoint]
     assert find_endpoint(workspace, names.endpoint) is None
+
+
+def test_a_deployment_that_is_ready_answers_whoever_does_not_name_it(
+    workspace: AzureMLWorkspace, names: RunNames, model: RegisteredModel
+) -> None:
+    endpoint = created(workspace, names, "keep_on_success")
+    served = Served(workspace.client(), endpoint.name, model.id)
+    served.deploy(DEPLOYMENT)
+    assert served.score().status_code == 404
+    create_deployment.fn(workspace, names, endpoint, model, CHOICE, "none")
+    assert served.score().status_code == 200
+
+
+def test_an_endpoint_is_deleted_also_where_nobody_can_tell_of_jobs(
+    workspace: AzureMLWorkspace, emulator: Emulator, names: RunNames
+) -> None:
+    created(workspace, names)
+    refused = {"kind": "status", "status": 403, "code": "AuthorizationFailed", "message": "Not allowed."}
+    job = {"method": "GET", "path": f"*/jobs/{names.job(1)}", "times": 0}
+    with (
+        emulator.fault(job, refused),
+        pytest.raises(StillThere, match=f"job {names.job(1)}, if it still runs") as raised,
+    ):
+        release(workspace, names)
+    assert raised.value.endpoints == []
+    assert find_endpoint(workspace, names.endpoint) is None
+
+
+def test_no_run_releases_what_another_one_has_made(workspace: AzureMLWorkspace, names: RunNames) -> None:
+    created(workspace, names)
+    assert release(workspace, RunNames(uuid4())).deleted_endpoints == []
+    assert find_endpoint(workspace, names.endpoint) is not None
+
+
+@pytest.mark.parametrize("tags", [None, {}, {RUN_TAG: str(uuid4())}])
+def test_an_endpoint_that_the_run_has_not_made_is_refused(tags: dict[str, str] | None) -> None:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    names = RunNames(uuid4())
+    with pytest.raises(InvalidConfiguration, match="Endpoint chats exists and was not made by this run"):
+        _refuse_foreign(ManagedOnlineEndpoint(name="chats", auth_mode="key", tags=tags), "chats", names)
+    _refuse_foreign(ManagedOnlineEndpoint(name="chats", auth_mode="key", tags=names.tags()), "chats", names)
+    _refuse_foreign(None, "chats", names)

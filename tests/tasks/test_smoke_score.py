@@ -12,7 +12,7 @@ import pytest
 from blocks import AzureMLWorkspace
 from tasks.endpoint import Deployment, Endpoint
 from tasks.sampling.results import SampledDataset, SampledSplit
-from tasks.scoring import SHOWN_BODY, SmokeFailed, SmokeResult, SmokeScoring, smoke_score
+from tasks.scoring import SHOWN_BODY, ScoringParameters, SmokeFailed, SmokeResult, smoke_score
 from tests.emulator.endpoints.conftest import create_endpoint, registered_model
 
 SCRIPT = Path(__file__).parent / "answering"
@@ -54,7 +54,7 @@ def ask(workspace: AzureMLWorkspace, deployment: Deployment, tmp_path: Path) -> 
             test=None,
             score=split,
         )
-        return smoke_score.fn(workspace, deployment, data, SmokeScoring())
+        return smoke_score.fn(workspace, deployment, data, ScoringParameters())
 
     return ask
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from blocks import AzureMLWorkspace
-from tasks.compute import ComputeChoice, ValidatedCompute, validate_compute
-from tasks.errors import Refused
-from tasks.models import FoundationModel, ModelChoice, find_foundation_model
+from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
+from tasks.models import FoundationModel, ModelParameters, find_foundation_model
 
 SIZE = "Standard_NC6s_v3"
 
@@ -19,7 +19,7 @@ def validated(
     instance_type: str | None = SIZE,
     **choice: Any,
 ) -> ValidatedCompute:
-    return validate_compute.fn(workspace, foundation, ComputeChoice(**choice), nodes, instance_type)
+    return validate_compute.fn(workspace, foundation, ComputeParameters(**choice), nodes, instance_type)
 
 
 def clusters(workspace: AzureMLWorkspace) -> set[str]:
@@ -33,16 +33,16 @@ def test_the_default_model_is_found_with_what_its_publisher_says(foundation: Fou
     assert foundation.defaults["apply_lora"] == "true"
 
 
-@pytest.mark.parametrize("choice", [ModelChoice(name="no-such-model"), ModelChoice(version="999")])
-def test_an_unknown_model_is_refused(workspace: AzureMLWorkspace, choice: ModelChoice) -> None:
-    with pytest.raises(Refused, match=f"There is no model {choice.name}"):
+@pytest.mark.parametrize("choice", [ModelParameters(name="no-such-model"), ModelParameters(version="999")])
+def test_an_unknown_model_is_refused(workspace: AzureMLWorkspace, choice: ModelParameters) -> None:
+    with pytest.raises(InvalidConfiguration, match=f"There is no model {choice.name}"):
         find_foundation_model.fn(workspace, choice)
 
 
 def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace) -> None:
-    with pytest.raises(Refused, match="retired on 2025-08-30"):
-        find_foundation_model.fn(workspace, ModelChoice(name="Phi-2-chat"))
-    assert find_foundation_model.fn(workspace, ModelChoice(name="Phi-2-chat", allow_retired=True)).dates
+    with pytest.raises(InvalidConfiguration, match="retired on 2025-08-30"):
+        find_foundation_model.fn(workspace, ModelParameters(name="Phi-2-chat"))
+    assert find_foundation_model.fn(workspace, ModelParameters(name="Phi-2-chat", allow_retired=True)).dates
 
 
 def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
@@ -57,7 +57,7 @@ def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace
 
 def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
     validated(workspace, foundation, cluster="small-one", size=SIZE)
-    with pytest.raises(Refused, match="not Standard_NC24rs_v3"):
+    with pytest.raises(InvalidConfiguration, match="not Standard_NC24rs_v3"):
         validated(workspace, foundation, cluster="small-one", size="Standard_NC24rs_v3")
 
 
@@ -75,6 +75,6 @@ def test_a_cluster_of_another_size_is_refused(workspace: AzureMLWorkspace, found
 def test_what_does_not_do_is_refused_before_anything_is_created(
     workspace: AzureMLWorkspace, foundation: FoundationModel, choice: dict[str, Any], why: str
 ) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(InvalidConfiguration, match=why):
         validated(workspace, foundation, cluster="never-made", **choice)
     assert "never-made" not in clusters(workspace)

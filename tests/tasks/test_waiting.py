@@ -7,19 +7,23 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+import tasks.watch
 from blocks import AzureMLWorkspace
-from tasks.credentials import WhereAndWho, resolve_credentials
-from tasks.errors import AzureFailure, Fault, Refused
+from tasks.azure_ml.errors import AzureFailure, ErrorInfo, InvalidConfiguration
+from tasks.azure_ml.kinds import MAY_PASS, Kind
+from tasks.azure_ml.tracking import Tracking
+from tasks.credentials import WorkspaceIdentity, resolve_credentials
 from tasks.jobs import JobFailed, JobStuck
-from tasks.kinds import MAY_PASS, Kind
-from tasks.pipeline import PipelineChoice, SubmittedJob
+from tasks.pipeline import PipelineParameters, SubmittedJob
 from tasks.waiting import FinishedJob, _Outage, wait_for_pipeline
-from tasks.watch import JobWatch, MachineTime
+from tasks.watch import JobWatch, MachineTime, Step
+from tests.deployments.operated import until
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.emulator.jobs.commands import line, pipeline_of
 from tests.emulator.jobs.commands import wait as job_wait
@@ -36,6 +40,14 @@ EXPIRED = {"kind": "status", "status": 401, "code": "InvalidAuthenticationToken"
 def submitted(workspace: AzureMLWorkspace, seconds: float) -> str:
     """The name of a job that takes so long."""
     return str(workspace.client().jobs.create_or_update(line(f"sleep {seconds}")).name)
+
+
+def begun(workspace: AzureMLWorkspace) -> str:
+    """The name of a pipeline job whose step goes on for long."""
+    job = str(workspace.client().jobs.create_or_update(pipeline_of(line("sleep 600"))).name)
+    while not any(step.status == "Running" for step in workspace.client().jobs.list(parent_job_name=job)):
+        time.sleep(0.2)
+    return job
 
 
 def wait(
@@ -55,9 +67,9 @@ def wait(
         tags={},
         parameters=[],
     )
-    where: WhereAndWho = resolve_credentials.fn(workspace)
+    where: WorkspaceIdentity = resolve_credentials.fn(workspace)
     return wait_for_pipeline.fn(
-        workspace, where, described, PipelineChoice(**choice), machines=machines, in_vain=in_vain
+        workspace, where, described, PipelineParameters(**choice), machines=machines, in_vain=in_vain
     )
 
 
@@ -83,12 +95,23 @@ def test_a_run_of_errors_is_outlasted_and_said_once(
 
 @pytest.mark.parametrize("kind", Kind)
 def test_an_outage_is_what_may_pass_while_a_job_works_on(kind: Kind) -> None:
-    error = AzureFailure(Fault(kind, "It broke."), "get job")
+    error = AzureFailure(ErrorInfo(kind, "It broke."), "get job")
     if kind in MAY_PASS or kind in (Kind.NOT_FOUND, Kind.NETWORK):
         _Outage(60).goes_on(error)
     else:
         with pytest.raises(AzureFailure, match="watching the job failed"):
             _Outage(60).goes_on(error)
+
+
+def test_an_outage_ends_the_wait_when_it_has_lasted_too_long_and_a_second_one_is_another() -> None:
+    error = AzureFailure(ErrorInfo(Kind.TRANSIENT, "It broke."), "get job")
+    outage = _Outage(60, since=time.monotonic() - 50)
+    outage.goes_on(error)
+    outage.since = time.monotonic() - 61
+    with pytest.raises(AzureFailure, match=r"It broke\. \(for 1 min\)"):
+        outage.goes_on(error)
+    outage.over()
+    outage.goes_on(error)
 
 
 def test_errors_that_last_end_the_wait_with_what_azure_says(
@@ -121,22 +144,36 @@ def test_a_job_that_shows_nothing_new_is_stuck(
     assert len(states) == len(set(states)), "a state is logged when it changes, and not again"
 
 
+def test_metrics_that_were_seen_already_are_nothing_new(workspace: AzureMLWorkspace) -> None:
+    code = (
+        "import os, time; from mlflow import MlflowClient; "
+        "MlflowClient().log_metric(os.environ['MLFLOW_RUN_ID'], 'train_runtime', 3.0); time.sleep(600)"
+    )
+    job = str(workspace.client().jobs.create_or_update(line(f'python -c "{code}"')).name)
+    tracking = Tracking(workspace, resolve_credentials.fn(workspace).tracking_uri)
+    try:
+        job_wait(workspace.client(), job, lambda status: status == "Running")
+        until(lambda: bool(tracking.run(job).metrics))
+        with pytest.raises(JobStuck, match="has shown nothing new"):
+            wait(workspace, job, stuck_after_minutes=0.2, deadline_hours=0.02)
+    finally:
+        workspace.client().jobs.begin_cancel(job).wait()
+
+
 def test_a_job_past_its_deadline_is_given_up(workspace: AzureMLWorkspace, held: str) -> None:
     with pytest.raises(JobStuck, match="has not ended in"):
         wait(workspace, held, deadline_hours=0.0005)
 
 
-@pytest.mark.parametrize("refused", [None, Refused("The endpoint is denied.")], ids=["stuck", "in vain"])
+@pytest.mark.parametrize("refused", [None, InvalidConfiguration("The endpoint is denied.")], ids=["stuck", "in vain"])
 def test_what_a_job_used_before_it_was_taken_over_is_billed_too(
-    workspace: AzureMLWorkspace, refused: Refused | None
+    workspace: AzureMLWorkspace, refused: InvalidConfiguration | None
 ) -> None:
-    job = str(workspace.client().jobs.create_or_update(pipeline_of(line("sleep 600"))).name)
+    job = begun(workspace)
     try:
-        while not any(step.status == "Running" for step in workspace.client().jobs.list(parent_job_name=job)):
-            time.sleep(0.2)
         time.sleep(8)
         machines, began = MachineTime(), time.monotonic()
-        with pytest.raises(Refused if refused else JobStuck):
+        with pytest.raises(InvalidConfiguration if refused else JobStuck):
             wait(workspace, job, machines, lambda: refused, deadline_hours=0.0001)
         assert machines.seconds > 8
         assert machines.seconds < time.monotonic() - began + 60
@@ -155,7 +192,7 @@ def test_a_job_that_somebody_cancelled_is_told_as_such(
         assert put(emulator, job, step(command="sleep 600")).status_code == 201
     workspace.client().jobs.begin_cancel(job).wait()
     with pytest.raises(JobFailed, match="was cancelled in Azure"):
-        wait(workspace, job, stuck_after_minutes=0.5)
+        wait(workspace, job, stuck_after_minutes=5)
 
 
 @pytest.mark.parametrize("readable", [True, False], ids=["read by the SDK", "read from the run history"])
@@ -179,6 +216,64 @@ def test_a_job_that_says_completed_though_a_step_failed_is_not_accepted(
     assert re.match(f"Job {name} says Completed, but its step \\w+ is Failed: .+", message)
     assert "Last log lines:\n" in message and "  The disk is full." in message
     assert "begin a new run" in message
+
+
+def test_a_job_that_says_completed_though_a_step_was_cancelled_is_not_accepted(
+    workspace: AzureMLWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begun(workspace)
+    workspace.client().jobs.begin_cancel(job).wait()
+    monkeypatch.setattr(JobWatch, "_read_state", lambda _: "Completed")
+    with pytest.raises(JobFailed, match=f"Job {job} says Completed, but its step \\w+ is Canceled"):
+        wait(workspace, job)
+
+
+def test_a_job_is_told_as_stuck_though_its_steps_times_cannot_be_read(
+    workspace: AzureMLWorkspace, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = begun(workspace)
+    try:
+        with emulator.fault({"path": "*/history/*/details", "times": 0}, EXPIRED), pytest.raises(JobStuck):
+            wait(workspace, job, deadline_hours=0.0005)
+        assert "How long the steps took cannot be read: " in caplog.text
+    finally:
+        workspace.client().jobs.begin_cancel(job).wait()
+
+
+def test_a_refusal_that_nobody_knows_is_no_answer_that_cannot_be_read(
+    workspace: AzureMLWorkspace, emulator: Emulator, held: str
+) -> None:
+    unknown = {"kind": "status", "status": 418, "code": "Unknown", "message": "No."}
+    with (
+        emulator.fault({**JOB, "times": 0}, unknown),
+        pytest.raises(AzureFailure, match=r"watching the job failed, permanent \(HTTP 418\)"),
+    ):
+        wait(workspace, held, deadline_hours=0.001)
+
+
+def test_what_steps_worked_is_counted_from_the_first_state_of_work_to_the_end(
+    workspace: AzureMLWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States as Azure has them, of a sub-pipeline whose step is made after it has begun."""
+    seen: dict[str, list[Step]] = {}
+    clock = SimpleNamespace(now=0)
+    monkeypatch.setattr(JobWatch, "_children", lambda _, parent: seen.get(parent, []))
+    monkeypatch.setattr(tasks.watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    watch = JobWatch(workspace, Tracking(workspace, "azureml://nowhere/mlflow/v1.0"), "job")
+    for at, status in (
+        (0, None),
+        (5, "Queued"),
+        (10, "Running"),
+        (40, "Finalizing"),
+        (60, "Completed"),
+        (90, "Completed"),
+    ):
+        clock.now = at
+        seen["job"] = [Step(run_id="sub", name="sub", status="Running")]
+        seen["sub"] = [Step(run_id="train", name="train", status=status)] if status else []
+        watch._poll_steps()
+    assert [step.name for step in watch.leaves] == ["train"]
+    assert watch.machine_seconds == 50
 
 
 def test_an_end_is_not_believed_before_its_steps_were_seen(

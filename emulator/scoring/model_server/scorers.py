@@ -6,25 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 
 class BadRequest(Exception):
     """The request's body is wrong; the message says how."""
-
-
-class Scorer(Protocol):
-    """Answers requests, always from the same thread."""
-
-    def load(self) -> None:
-        """Makes ready; may take seconds."""
-
-    def score(self, body: bytes, most_seconds: float) -> Any:
-        """The answer, ready for JSON.
-
-        Raises:
-            BadRequest: the body is wrong.
-        """
 
 
 class MlflowScorer:
@@ -44,6 +30,7 @@ class MlflowScorer:
         return self._chat is not None
 
     def load(self) -> None:
+        """Makes ready; may take seconds."""
         import mlflow
 
         self._model = mlflow.pyfunc.load_model(str(self._folder))

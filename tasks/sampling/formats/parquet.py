@@ -254,7 +254,8 @@ def _bytes(array: pa.Array) -> np.ndarray:
         if len(array.dictionary) == 0:
             return np.zeros(len(array), dtype=np.int64)
         places = array.indices.fill_null(0) if array.indices.null_count else array.indices
-        return _lengths(array.dictionary)[places.to_numpy()]
+        its: np.ndarray = _lengths(array.dictionary)[places.to_numpy()]
+        return its
     if pa.types.is_struct(kind):
         fields = [_bytes(array.field(place)) for place in range(kind.num_fields)]
         return np.sum(fields, axis=0) if fields else np.zeros(len(array), dtype=np.int64)

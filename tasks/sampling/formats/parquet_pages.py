@@ -120,6 +120,9 @@ def _longest_text(stream: RawIOBase, at: int, header: "_Header", codec: str) -> 
 class _Header:
     """A page's header at the beginning of some bytes."""
 
+    decompressed: int
+    compressed: int
+
     def __init__(self, data: bytes) -> None:
         """Reads it.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from emulator.blob import sas
@@ -13,6 +15,12 @@ from emulator.installation import Installation
 from tests.emulated import Emulator
 
 Opener = Callable[..., ContainerClient]
+
+
+def error_code(error: HttpResponseError) -> str:
+    """The storage service's own, which azure-storage-blob adds to the errors of azure-core."""
+    its: Any = error
+    return its.error_code
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +48,7 @@ def container(installation: Installation) -> ContainerClient:
 def opened_by(installation: Installation, container: ContainerClient) -> Opener:
     """Opens the test's container with another signature or credential."""
 
-    def open_with(credential: object) -> ContainerClient:
+    def open_with(credential: Any) -> ContainerClient:
         return ContainerClient(
             f"https://{installation.blob_host}", container.container_name, credential=credential, retry_total=0
         )

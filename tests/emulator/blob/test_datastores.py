@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -21,7 +22,7 @@ def client(emulator: Emulator) -> MLClient:
     return emulator.client()
 
 
-def secrets(emulator: Emulator, body: object, principal: str = "contributor") -> requests.Response:
+def secrets(emulator: Emulator, body: dict[str, Any], principal: str = "contributor") -> requests.Response:
     token = emulator.credential(principal).get_token("https://management.azure.com/.default").token
     path = f"{emulator.installation.workspace_id}/datastores/workspaceblobstore/listSecrets"
     return requests.post(

@@ -7,6 +7,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobPrefix, BlobServiceClient, ContainerClient
 
 from emulator.installation import Installation
+from tests.emulator.blob.conftest import error_code
 
 NAMES = ["a/1.txt", "a/2.txt", "a/b/3.txt", "a/b/c/4.txt", "a-b", "ab/5", "z & <z>"]
 
@@ -66,7 +67,7 @@ def test_a_file_whose_name_no_blob_can_have_is_not_listed(filled: ContainerClien
 def test_an_unknown_container_is_not_found(account: BlobServiceClient) -> None:
     with pytest.raises(ResourceNotFoundError) as refused:
         list(account.get_container_client("no-such-container").list_blobs())
-    assert refused.value.error_code == "ContainerNotFound"
+    assert error_code(refused.value) == "ContainerNotFound"
 
 
 def test_the_workspace_has_its_containers(account: BlobServiceClient, installation: Installation) -> None:

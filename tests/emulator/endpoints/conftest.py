@@ -98,9 +98,10 @@ class Endpoint:
         return int(self.score(azureml_model_deployment=deployment).json()["process"])
 
 
-def create_endpoint(client: MLClient, model: str, **arguments: Any) -> Endpoint:
+def create_endpoint(client: MLClient, model: str | None, **arguments: Any) -> Endpoint:
     from azure.ai.ml.entities import ManagedOnlineEndpoint
 
+    assert model is not None, "a registered model has an id"
     name = f"e-{uuid.uuid4().hex[:12]}"
     client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name, **arguments)).result()
     return Endpoint(client, name, model)

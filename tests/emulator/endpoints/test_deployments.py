@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
 from azure.ai.ml import MLClient
@@ -157,7 +159,7 @@ def test_an_absent_model_is_refused_at_once(emulator: Emulator, endpoint: Endpoi
     ],
 )
 def test_a_bad_deployment_is_refused_at_once(
-    emulator: Emulator, endpoint: Endpoint, changes: dict[str, object], sentence: str
+    emulator: Emulator, endpoint: Endpoint, changes: dict[str, Any], sentence: str
 ) -> None:
     status, error = put(emulator, endpoint, "blue", **changes)
     assert (status, sentence in error["message"]) == (400, True)
@@ -190,7 +192,7 @@ def test_a_deployment_counts_against_the_quota_once_and_with_its_reserve(client:
     assert used() == before
 
 
-def put(emulator: Emulator, endpoint: Endpoint, name: str, **changes: object) -> tuple[int, dict[str, object]]:
+def put(emulator: Emulator, endpoint: Endpoint, name: str, **changes: Any) -> tuple[int, dict[str, Any]]:
     """A PUT as it goes over the wire, with what the SDK itself would refuse."""
     token = emulator.credential().get_token("https://management.azure.com/.default").token
     properties = {"endpointComputeType": "Managed", "model": endpoint.model, "instanceType": SIZE, **changes}

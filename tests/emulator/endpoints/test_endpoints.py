@@ -76,7 +76,7 @@ def test_an_endpoint_can_take_tokens(client: MLClient, model: Model, split: Endp
     with pytest.raises(HttpResponseError):
         client.online_endpoints._online_operation.list_keys(
             resource_group_name=client.resource_group_name,
-            workspace_name=client.workspace_name,
+            workspace_name=str(client.workspace_name),
             endpoint_name=made.name,
         )
     client.online_endpoints.begin_delete(made.name).result()
@@ -87,6 +87,7 @@ def test_a_deleted_endpoint_is_gone_and_can_be_deleted_again(client: MLClient, m
     client.online_endpoints.begin_delete(made.name).result()
     with pytest.raises(ResourceNotFoundError) as refused:
         client.online_endpoints.get(made.name)
+    assert refused.value.error is not None
     assert refused.value.error.code == "ResourceNotFound"
     client.online_endpoints.begin_delete(made.name).result()
 
@@ -96,4 +97,5 @@ def test_a_reader_sees_endpoints_and_not_their_keys(emulator: Emulator, endpoint
     assert reader.online_endpoints.get(endpoint.name).name == endpoint.name
     with pytest.raises(HttpResponseError) as refused:
         reader.online_endpoints.get_keys(endpoint.name)
+    assert refused.value.error is not None
     assert (refused.value.status_code, refused.value.error.code) == (403, "AuthorizationFailed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -47,3 +48,20 @@ def test_quotes_that_do_not_close_are_left_to_the_shell() -> None:
 )
 def test_references_between_nodes(text: str, found: object) -> None:
     assert reference(text) == found
+
+
+@pytest.mark.parametrize(
+    "path", ["/a b/c", "/it's/c", '/"q"/$HOME/`id`/c', "/plain/c"], ids=["space", "quote", "shell", "plain"]
+)
+@pytest.mark.parametrize("command", ["{}/x && true", '"{}/x" && true', "'{}/x' && true", "a\\ b{}/x && true"])
+def test_a_path_is_one_word_of_a_shell_quoted_or_not(path: str, command: str) -> None:
+    """The shell's own words, one a line, of an input's and an output's path."""
+    for place, inputs, outputs in (("inputs", {"p": path}, {}), ("outputs", {}, {"p": path})):
+        template = "printf '%s\\n' " + command.format(f"${{{{{place}.p}}}}")
+        words = command_line(template, inputs, outputs, ["p"])
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert said == ("a b" if command.startswith("a") else "") + f"{path}/x\n"
+
+
+def test_a_literal_is_what_the_shell_makes_of_it() -> None:
+    assert command_line("echo ${{inputs.x}} > a", {"x": "1 2"}, {}, []) == ["/bin/bash", "-c", "echo 1 2 > a"]

@@ -9,7 +9,8 @@ from emulator.engine.places import share
 
 
 def test_a_line_is_repeated_once_and_only_when_it_is_whole(tmp_path: Path) -> None:
-    log, seen = tmp_path / "log", []
+    log = tmp_path / "log"
+    seen: list[str] = []
     repeater = Repeater(log, tmp_path / "mark", seen.extend)
     repeater.look()
     log.write_text("first\nhal")

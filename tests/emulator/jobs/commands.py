@@ -53,12 +53,12 @@ def pipeline_of(*steps: Any, compute: str = "serverless", name: str = "steps") -
     """A pipeline job whose steps, all writers, depend on nothing."""
     from azure.ai.ml import dsl
 
-    @dsl.pipeline(name=name)
+    @dsl.pipeline(None, name=name)
     def steps_of_it() -> None:
         for step in steps:
             step()
 
-    job = steps_of_it()
+    job: Any = steps_of_it()
     job.settings.default_compute = compute
     return job
 

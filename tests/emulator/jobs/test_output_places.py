@@ -21,11 +21,11 @@ def test_what_a_step_wrote_before_it_ended(emulator: Emulator, mode: str, ends: 
     component: Any = writer()
     component.component.command += f" && exit {ends}"
 
-    @dsl.pipeline(name="places", default_compute="serverless")
+    @dsl.pipeline(None, name="places", default_compute="serverless")
     def pipeline() -> dict:
         return {"kept": component(text="written").outputs.out}
 
-    job = pipeline()
+    job: Any = pipeline()
     job.outputs.kept = Output(
         type="uri_folder", path=f"azureml://datastores/workspaceblobstore/paths/{place}", mode=mode
     )

@@ -1,6 +1,7 @@
 """Pipeline jobs through the real SDK: their steps are processes, with real inputs and outputs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_steps_run_in_the_order_of_their_inputs_and_the_result_is_downloaded(
 ) -> None:
     from azure.ai.ml import dsl
 
-    @dsl.pipeline(name="write and read", default_compute="serverless")
+    @dsl.pipeline(None, name="write and read", default_compute="serverless")
     def pipeline(text: str) -> dict:
         written = writer()(text=text)
         read = reader()(source=written.outputs.out)
@@ -42,7 +43,7 @@ def test_steps_run_in_the_order_of_their_inputs_and_the_result_is_downloaded(
 def test_a_pipeline_output_lies_where_the_sdk_looks_for_it_and_is_no_copy(emulator: Emulator) -> None:
     from azure.ai.ml import dsl
 
-    @dsl.pipeline(name="promote", default_compute="serverless")
+    @dsl.pipeline(None, name="promote", default_compute="serverless")
     def pipeline() -> dict:
         return {"result": writer()(text="kept").outputs.out}
 
@@ -60,13 +61,13 @@ def test_a_pipeline_output_lies_where_the_sdk_looks_for_it_and_is_no_copy(emulat
 def test_a_pipeline_within_a_pipeline_hands_its_output_up(emulator: Emulator) -> None:
     from azure.ai.ml import dsl
 
-    @dsl.pipeline(name="inner")
+    @dsl.pipeline(None, name="inner")
     def inner(text: str) -> dict:
         return {"deep": writer()(text=text).outputs.out}
 
-    @dsl.pipeline(name="outer", default_compute="serverless")
+    @dsl.pipeline(None, name="outer", default_compute="serverless")
     def outer(text: str) -> dict:
-        nested = inner(text=text)
+        nested: Any = inner(text=text)
         return {"result": reader()(source=nested.outputs.deep, extra="word").outputs.result}
 
     client = emulator.client()
@@ -81,7 +82,7 @@ def test_a_pipeline_within_a_pipeline_hands_its_output_up(emulator: Emulator) ->
 def test_a_file_output_is_a_file_for_the_next_step(emulator: Emulator, tmp_path: Path) -> None:
     from azure.ai.ml import Input, Output, command, dsl
 
-    make = command(
+    make: Any = command(
         name="make",
         command="echo content > ${{outputs.report}}",
         outputs={"report": Output(type="uri_file")},
@@ -94,7 +95,7 @@ def test_a_file_output_is_a_file_for_the_next_step(emulator: Emulator, tmp_path:
         environment=ENVIRONMENT,
     )
 
-    @dsl.pipeline(name="files", default_compute="serverless")
+    @dsl.pipeline(None, name="files", default_compute="serverless")
     def pipeline() -> dict:
         made = make()
         show(report=made.outputs.report)
@@ -116,7 +117,7 @@ def test_a_local_file_is_uploaded_and_read_by_the_step(emulator: Emulator, tmp_p
         name="show", command="cat ${{inputs.rows}}", inputs={"rows": Input(type="uri_file")}, environment=ENVIRONMENT
     )
 
-    @dsl.pipeline(name="upload", default_compute="serverless")
+    @dsl.pipeline(None, name="upload", default_compute="serverless")
     def pipeline(rows: Input) -> None:
         show(rows=rows)
 
@@ -213,7 +214,7 @@ def test_a_step_logs_its_metrics_to_the_run_that_it_is_given(emulator: Emulator)
 def test_a_cluster_that_an_input_names_is_looked_up_when_the_step_runs(emulator: Emulator) -> None:
     from azure.ai.ml import dsl
 
-    @dsl.pipeline(name="by input")
+    @dsl.pipeline(None, name="by input")
     def pipeline(where: str) -> None:
         step = writer()()
         step.compute = where

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import sample
 
@@ -50,10 +50,10 @@ def read_jsonl(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
-def only_train(source: Path | str, **parameters: Any) -> DatasetSampling:
+def only_train(source: Path | str, **parameters: Any) -> DatasetParameters:
     """All rows of a source that has just a training split, unless told otherwise."""
     defaults = {"percent": 100, "validation_percent": 0, "test_split": None, "score_split": None}
-    return DatasetSampling(source=str(source), **(defaults | parameters))
+    return DatasetParameters(source=str(source), **(defaults | parameters))
 
 
 def rows_of(source: Path, out: Path, **parameters: Any) -> list[Row]:
@@ -73,4 +73,4 @@ def dataset(folder: Path, rows: int = 20) -> Path:
 
 def sample_all(folder: Path, out: Path, **parameters: Any) -> SampledDataset:
     """A sample of a folder with all splits."""
-    return sample(DatasetSampling(source=str(folder), **parameters), out)
+    return sample(DatasetParameters(source=str(folder), **parameters), out)

@@ -7,7 +7,7 @@ import pytest
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.sampling.assets import register_data_assets
 from tasks.sampling.errors import DatasetError
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import conversations, dataset, sample_all, write_parquet
 
@@ -45,5 +45,5 @@ def test_a_file_that_was_changed_is_not_registered_under_its_hash(workspace: Azu
 def test_a_registered_sample_can_be_sampled_again(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
     sampled = sample_all(dataset(tmp_path / "round"), tmp_path / "out", percent=100, validation_percent=0)
     source = register_data_assets(workspace.client(), sampled)["train"]
-    params = DatasetSampling(source=source, percent=100, validation_percent=0, test_split=None, score_split=None)
+    params = DatasetParameters(source=source, percent=100, validation_percent=0, test_split=None, score_split=None)
     assert sample(params, tmp_path / "out", workspace=workspace).train.sha256 == sampled.train.sha256

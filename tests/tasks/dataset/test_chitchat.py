@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from demo import chitchat
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import Row, read_jsonl
 
@@ -21,7 +21,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def splits(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
     """All rows of all splits, which pass every check of the sampler."""
-    params = DatasetSampling(source=str(converted), percent=100, validation_split="train_gen")
+    params = DatasetParameters(source=str(converted), percent=100, validation_split="train_gen")
     sampled = sample(params, tmp_path_factory.mktemp("sample"))
     return {split.split: read_jsonl(split.path) for split in sampled.splits().values()}
 

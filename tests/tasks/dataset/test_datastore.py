@@ -6,7 +6,7 @@ import pytest
 
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.sampling.errors import SourceUnavailable
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.reading import SplitReader
 from tasks.sampling.sample import sample
 from tasks.sampling.source import resolve
@@ -36,16 +36,16 @@ def file_asset(workspace: AzureMLWorkspace, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("source", ["azureml:chats:3", "azureml:chats@latest"])
 def test_a_data_asset_is_sampled(source: str, workspace: AzureMLWorkspace, folder_asset: str, tmp_path: Path) -> None:
-    sampled = sample(DatasetSampling(source=source, percent=50, validation_percent=0), tmp_path, workspace=workspace)
+    sampled = sample(DatasetParameters(source=source, percent=50, validation_percent=0), tmp_path, workspace=workspace)
     assert read_jsonl(sampled.train.path) == conversations(20)
     assert sampled.revision.startswith("blobs-")
 
 
 def test_a_datastore_path_is_sampled(workspace: AzureMLWorkspace, folder_asset: str, tmp_path: Path) -> None:
-    long = sample(DatasetSampling(source=folder_asset, percent=50), tmp_path, workspace=workspace)
+    long = sample(DatasetParameters(source=folder_asset, percent=50), tmp_path, workspace=workspace)
     datastore, _, path = folder_asset.partition("/datastores/")[2].partition("/paths/")
     short = f"azureml://datastores/{datastore}/paths/{path}"
-    again = sample(DatasetSampling(source=short, percent=50), tmp_path, workspace=workspace)
+    again = sample(DatasetParameters(source=short, percent=50), tmp_path, workspace=workspace)
     assert again.sha256 == long.sha256
 
 
@@ -59,15 +59,15 @@ def test_a_file_asset_is_the_only_split_that_is_asked_for(
 
 def test_an_asset_that_is_not_there_is_refused(workspace: AzureMLWorkspace, folder_asset: str, tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable, match="has no data asset azureml:chats:9"):
-        sample(DatasetSampling(source="azureml:chats:9"), tmp_path, workspace=workspace)
+        sample(DatasetParameters(source="azureml:chats:9"), tmp_path, workspace=workspace)
 
 
 def test_a_datastore_or_a_path_that_is_not_there_is_refused(workspace: AzureMLWorkspace, tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable, match="has no datastore elsewhere"):
-        sample(DatasetSampling(source="azureml://datastores/elsewhere/paths/x"), tmp_path, workspace=workspace)
+        sample(DatasetParameters(source="azureml://datastores/elsewhere/paths/x"), tmp_path, workspace=workspace)
     with pytest.raises(SourceUnavailable, match="holds no data: there is nothing at that path"):
         sample(
-            DatasetSampling(source="azureml://datastores/workspaceblobstore/paths/nothing/here"),
+            DatasetParameters(source="azureml://datastores/workspaceblobstore/paths/nothing/here"),
             tmp_path,
             workspace=workspace,
         )
@@ -100,9 +100,9 @@ def test_a_blob_that_changes_while_it_is_read_is_refused(
         "changing/rows.jsonl", write_jsonl(tmp_path / "b", conversations(3, 7)).read_bytes(), overwrite=True
     )
     with pytest.raises(SourceUnavailable, match=r"changing/rows\.jsonl was changed while it was sampled"):
-        SplitReader("train_sft", source, DatasetSampling())
+        SplitReader("train_sft", source, DatasetParameters())
 
 
 def test_a_workspace_source_needs_a_workspace(tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable, match="lies in a workspace, but the run has none"):
-        sample(DatasetSampling(source="azureml:chats:3"), tmp_path)
+        sample(DatasetParameters(source="azureml:chats:3"), tmp_path)

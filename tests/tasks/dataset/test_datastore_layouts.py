@@ -12,7 +12,7 @@ import pytest
 from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.sampling.datastore import marks_a_folder
 from tasks.sampling.errors import SourceUnavailable, UnreadableFile
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import MANIFEST, sample
 from tasks.sampling.source import resolve
@@ -212,7 +212,7 @@ def test_ultrachat_under_its_real_names_is_sampled_with_the_flow_s_defaults(
         (folder / "README.md").write_text(ULTRACHAT_CARD)
     source = uploaded(folder, container, path)
     with reads(emulator, path) as names:
-        sampled = sample(DatasetSampling(source=source), tmp_path / "out", workspace=workspace)
+        sampled = sample(DatasetParameters(source=source), tmp_path / "out", workspace=workspace)
     assert sampled.validation and sampled.test and sampled.score
     rows = read_jsonl(sampled.train.path) + read_jsonl(sampled.validation.path)
     assert sorted(rows, key=lambda row: int(row["prompt"].split()[1].split(".")[0])) == conversations(15)

@@ -946,7 +946,7 @@ def test_a_null_is_the_same_row_as_a_missing_key_whatever_the_file(tmp_path: Pat
     """Every row of a Parquet file has every column; JSON Lines may write the null."""
     asked = {"role": "user", "content": [{"type": None, "text": "Say one."}]}
     answered = {"role": "assistant", "content": [{"type": "text", "text": "One."}]}
-    rows = [
+    rows: list[list[dict[str, Any]]] = [
         [{"prompt_id": None, "id": "a1", "instruction": "Say one.", "output": "One."},
          {"prompt_id": "p2", "id": "a2", "instruction": "Say two.", "output": "Two."}],
         [{"messages": [asked, answered]}],

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from tasks.sampling.errors import SourceUnavailable
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.parameters import DatasetParameters
+from tasks.sampling.ranged import RangedFile
 from tasks.sampling.sample import sample
 from tasks.sampling.source import resolve
 from tests.tasks.dataset.made import (
@@ -158,15 +159,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def test_a_dataset_of_the_hub_is_sampled_at_a_commit(hub: Hub, tmp_path: Path) -> None:
-    sampled = sample(DatasetSampling(source=DATASET, percent=50, validation_percent=0), tmp_path / "out")
+    sampled = sample(DatasetParameters(source=DATASET, percent=50, validation_percent=0), tmp_path / "out")
     assert (sampled.source, sampled.revision) == (DATASET, COMMIT)
     assert read_jsonl(sampled.train.path) == conversations(20)
 
 
 def test_a_later_run_at_the_same_commit_fetches_nothing(hub: Hub, tmp_path: Path) -> None:
-    sample(DatasetSampling(source=DATASET), tmp_path / "out")
+    sample(DatasetParameters(source=DATASET), tmp_path / "out")
     hub.sent.clear()
-    again = sample(DatasetSampling(source=DATASET, revision=COMMIT), tmp_path / "out")
+    again = sample(DatasetParameters(source=DATASET, revision=COMMIT), tmp_path / "out")
     assert again.reused
     assert hub.sent == []
 
@@ -175,7 +176,7 @@ def test_only_the_groups_that_the_sample_needs_are_fetched(hub: Hub, tmp_path: P
     path = hub.folder / "data/train_sft-00000-of-00002.parquet"
     rows = [conversation(number, text=random.Random(number).randbytes(5000).hex()) for number in range(400)]
     write_parquet(path, rows, group_rows=10)
-    sample(DatasetSampling(source=DATASET, rows=15, test_split=None, score_split=None), tmp_path / "out")
+    sample(DatasetParameters(source=DATASET, rows=15, test_split=None, score_split=None), tmp_path / "out")
     fetched = sum(size for name, size in hub.sent if name.endswith("train_sft-00000-of-00002.parquet"))
     assert 0 < fetched < path.stat().st_size / 10
 
@@ -183,37 +184,43 @@ def test_only_the_groups_that_the_sample_needs_are_fetched(hub: Hub, tmp_path: P
 def test_a_gated_dataset_wants_a_token(hub: Hub, tmp_path: Path) -> None:
     hub.token = "hf_secret"
     with pytest.raises(SourceUnavailable, match=r"someone/chats is gated\. Accept its terms") as refused:
-        sample(DatasetSampling(source=DATASET), tmp_path / "out", hub_token="hf_wrong")
+        sample(DatasetParameters(source=DATASET), tmp_path / "out", hub_token="hf_wrong")
     assert "hf_wrong" not in str(refused.value)
-    assert sample(DatasetSampling(source=DATASET), tmp_path / "out", hub_token="hf_secret").revision == COMMIT
+    assert sample(DatasetParameters(source=DATASET), tmp_path / "out", hub_token="hf_secret").revision == COMMIT
 
 
 def test_an_unknown_revision_or_dataset_is_refused(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable, match="someone/chats has no revision v9"):
-        sample(DatasetSampling(source=DATASET, revision="v9"), tmp_path / "out")
+        sample(DatasetParameters(source=DATASET, revision="v9"), tmp_path / "out")
     with pytest.raises(SourceUnavailable, match="someone/else is neither on this machine nor on the hub"):
-        sample(DatasetSampling(source="someone/else"), tmp_path / "out")
+        sample(DatasetParameters(source="someone/else"), tmp_path / "out")
 
 
 def test_a_fault_of_the_hub_is_outlasted(hub: Hub, tmp_path: Path) -> None:
     hub.faults = 2
-    assert sample(DatasetSampling(source=DATASET), tmp_path / "out").revision == COMMIT
+    assert sample(DatasetParameters(source=DATASET), tmp_path / "out").revision == COMMIT
     assert hub.faults == 0
+
+
+def test_an_answer_that_is_cut_short_is_not_taken_for_the_whole() -> None:
+    file = RangedFile(10, lambda start, end: b"0123456789"[start : end - 1])
+    with pytest.raises(OSError, match="asked for 4 bytes at 0, got 3"):
+        file.read(4)
 
 
 def test_without_a_way_to_the_hub_there_is_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("tasks.sampling.hub.RETRIES", 0)
     with pytest.raises(SourceUnavailable, match=r"The hub at http://127\.0\.0\.1:9 cannot be reached"):
-        sample(DatasetSampling(), tmp_path / "out")
+        sample(DatasetParameters(), tmp_path / "out")
 
 
 def test_a_private_dataset_wants_a_token(hub: Hub, tmp_path: Path) -> None:
     hub.token, hub.private = "hf_secret", True
     with pytest.raises(SourceUnavailable, match=r"or it is private\. Check the name; for a private dataset") as refused:
-        sample(DatasetSampling(source=DATASET), tmp_path / "out", hub_token="hf_wrong")
+        sample(DatasetParameters(source=DATASET), tmp_path / "out", hub_token="hf_wrong")
     assert "hf_wrong" not in str(refused.value)
-    assert sample(DatasetSampling(source=DATASET), tmp_path / "out", hub_token="hf_secret").revision == COMMIT
+    assert sample(DatasetParameters(source=DATASET), tmp_path / "out", hub_token="hf_secret").revision == COMMIT
 
 
 def test_a_changed_dataset_is_sampled_anew(hub: Hub, tmp_path: Path) -> None:
@@ -232,7 +239,7 @@ def test_a_changed_dataset_is_sampled_anew(hub: Hub, tmp_path: Path) -> None:
 def test_a_sample_is_of_one_commit_though_main_moves_meanwhile(hub: Hub, tmp_path: Path) -> None:
     dataset(tmp_path / "later", rows=3)
     hub.after_next_file = lambda: hub.commit(DATASET, tmp_path / "later")
-    sampled = sample(DatasetSampling(source=DATASET, percent=100, validation_percent=0), tmp_path / "out")
+    sampled = sample(DatasetParameters(source=DATASET, percent=100, validation_percent=0), tmp_path / "out")
     assert len(hub.commits[DATASET]) == 2
     assert sampled.revision == COMMIT
     assert read_jsonl(sampled.train.path) == conversations(20) + conversations(20, 1000)
@@ -326,7 +333,7 @@ def _ultrachat(folder: Path) -> Path:
 
 def test_ultrachat_under_its_real_names_is_sampled_with_the_flow_s_defaults(hub: Hub, tmp_path: Path) -> None:
     commit = hub.commit(ULTRACHAT, _ultrachat(tmp_path / "ultrachat"))
-    sampled = sample(DatasetSampling(), tmp_path / "out")
+    sampled = sample(DatasetParameters(), tmp_path / "out")
     assert (sampled.source, sampled.subset, sampled.revision) == (ULTRACHAT, "default", commit)
     assert sampled.validation and sampled.test and sampled.score
     rows = read_jsonl(sampled.train.path) + read_jsonl(sampled.validation.path)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tasks.sampling.errors import SourceUnavailable
 from tasks.sampling.layout import layout_of
-from tasks.sampling.names import named_after
+from tasks.sampling.names import named_after, refuse_unlike
 from tasks.sampling.sample import sample
 from tasks.sampling.source import resolve
 from tasks.sampling.tree import DataFile, Tree
@@ -542,6 +542,23 @@ def test_what_datasets_would_mix_is_refused(files: list[str], told: str, tmp_pat
 def test_what_names_say_nothing_against_is_taken_as_datasets_takes_it(files: list[str], tmp_path: Path) -> None:
     folder = MadeTree(files).write(tmp_path / "made")
     assert ours_finds(folder, ["train"]) == datasets_finds(folder) == {"train": files}
+
+
+@pytest.mark.parametrize("word", ["withdrawn", "deleted", "rejected", "draft", "old"])
+def test_a_file_whose_name_says_that_it_is_not_meant_is_not_mixed_in(word: str) -> None:
+    names = ["chats.jsonl", f"chats-{word}.jsonl"]
+    with pytest.raises(SourceUnavailable, match=rf"files that are not alike: chats\.jsonl, chats-{word}\.jsonl"):
+        refuse_unlike("made", "train", names)
+
+
+def test_a_file_of_another_version_is_another_revision() -> None:
+    revisions = []
+    for version in ("0x1", "0x2", "0x1", None):
+        file = DataFile("chats.jsonl", 9, BytesIO, version=version)  # type: ignore[arg-type]
+        revisions.append(Tree("made", [file]).revision({"train": [file]}))
+    first, second, again, unknown = revisions
+    assert first == again != second
+    assert unknown is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("filters", [["prompt_id", "==", "x"]]), ("columns", ["messages"])])

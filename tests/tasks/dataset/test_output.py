@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tasks.sampling.errors import InvalidRows
 from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import sample
+from tasks.sampling.tokens import text_counter
 from tests.tasks.dataset.made import (
     Row,
     conversation,
@@ -254,6 +255,17 @@ def test_tokens_are_bounded_with_the_model_s_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text() + "\n")
     second = sample(only_train(source, max_tokens=8, tokenizer=str(tmp_path)), tmp_path / "out")
     assert first.key != second.key
+
+
+def test_tokens_are_counted_whatever_the_tokenizer_was_last_used_for(tmp_path: Path) -> None:
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=3)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert text_counter(str(tmp_path))([["one two three four five", "one"]]) == [[5, 1]]
 
 
 def test_the_manifest_is_the_result(tmp_path: Path) -> None:

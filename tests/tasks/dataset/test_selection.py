@@ -3,11 +3,13 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xxhash
 
-from tasks.sampling.errors import DatasetError
-from tasks.sampling.parameters import DatasetSampling
+from tasks.sampling.errors import DatasetError, InvalidRows
+from tasks.sampling.parameters import DatasetParameters
+from tasks.sampling.sameness import RECENT_ROWS, Place, Seen
 from tasks.sampling.sample import sample
 from tests.tasks.dataset.made import (
     Row,
@@ -145,9 +147,32 @@ def test_of_few_rows_one_is_held_out_where_a_share_is_asked_for(
     assert (sampled.train.rows, sampled.validation.rows if sampled.validation else 0) == (rows - held_out, held_out)
 
 
+def test_a_repeat_of_a_held_out_conversation_is_not_trained_on(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", conversations(10) * 2)
+    may_drop = {"on_invalid": "drop", "max_dropped_percent": 50}
+    sampled = sample(only_train(source, validation_percent=5, **may_drop), tmp_path / "out")
+    assert sampled.validation is not None
+    [held_out] = read_jsonl(sampled.validation.path)
+    assert read_jsonl(sampled.train.path) == [row for row in conversations(10) if row != held_out]
+
+
+def test_a_broken_last_row_is_told_where_rows_are_held_out(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "rows.jsonl", conversations(9))
+    source.write_text(source.read_text() + "{broken}\n")
+    with pytest.raises(InvalidRows, match=r"rows\.jsonl, row 10: is not JSON"):
+        sample(only_train(source, validation_percent=10), tmp_path / "out")
+
+
+def test_of_many_conversations_each_is_recognised_with_its_place() -> None:
+    seen, rows = Seen(), np.arange(1, RECENT_ROWS + 1)
+    of_train = rows.astype(np.uint64)
+    assert not any(seen.meet(of_train, "train", "train.jsonl", rows))
+    assert seen.meet(of_train[[6]], "test", "test.jsonl", rows[:1]) == [Place("train", "train.jsonl", 7)]
+
+
 def test_the_scoring_rows_may_be_the_test_s(tmp_path: Path) -> None:
     made = dataset(tmp_path / "made", rows=30)
-    params = DatasetSampling(source=str(made), percent=100, score_split="test_sft")
+    params = DatasetParameters(source=str(made), percent=100, score_split="test_sft")
     sampled = sample(params, tmp_path / "out")
     assert sampled.test is not None and sampled.score is not None
     assert sampled.score.path.read_bytes() == sampled.test.path.read_bytes() != b""

@@ -136,6 +136,13 @@ def test_findings_are_told_in_the_order_of_the_rows(tmp_path: Path) -> None:
     assert re.findall(r"row (\d)", str(refused.value)) == ["2", "3"]
 
 
+def test_a_bad_row_of_a_later_file_is_named_with_that_file(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "made/train-0.jsonl", conversations(3))
+    write_jsonl(tmp_path / "made/train-1.jsonl", [conversation(4), conversation(5, turns=3)])
+    with pytest.raises(DatasetError, match=r"train-1\.jsonl, row 2: the last message is not the assistant's"):
+        sample(only_train(tmp_path / "made", train_split="train"), tmp_path / "out")
+
+
 def test_files_without_the_column_prompt_are_written_without_it(tmp_path: Path) -> None:
     bare = [{"messages": row["messages"], "prompt_id": row["prompt_id"]} for row in conversations(3)]
     assert rows_of(write_jsonl(tmp_path / "rows.jsonl", bare), tmp_path / "out") == bare
@@ -211,6 +218,13 @@ def test_links_that_lead_around_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "loop.parquet").symlink_to(tmp_path / "loop.parquet")
     with pytest.raises(SourceUnavailable, match=r"loop\.parquet cannot be read: Too many levels of symbolic links"):
         sample(only_train(tmp_path / "loop.parquet"), tmp_path / "out")
+
+
+def test_a_shard_whose_link_leads_to_nothing_is_not_passed_over(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "made/train-0.jsonl", conversations(3))
+    (tmp_path / "made/train-1.jsonl").symlink_to("gone.jsonl")
+    with pytest.raises(SourceUnavailable, match=r"train-1\.jsonl is a symbolic link to gone\.jsonl"):
+        resolve(str(tmp_path / "made"), ["train"])
 
 
 def test_linked_files_and_folders_are_followed(tmp_path: Path) -> None:

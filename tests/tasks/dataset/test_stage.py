@@ -10,8 +10,10 @@ from prefect import flow
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 
-from tasks.dataset import SHOWN_CHARACTERS, DatasetSampling, SampledDataset, sample_dataset
+from tasks.dataset import SHOWN_CHARACTERS, sample_dataset
 from tasks.sampling.errors import InvalidRows
+from tasks.sampling.parameters import DatasetParameters
+from tasks.sampling.results import SampledDataset
 from tests.prefect_server import prefect_server
 from tests.tasks.dataset.made import conversation, conversations, dataset, only_train, write_jsonl
 
@@ -24,14 +26,14 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @flow
-def sampling(params: DatasetSampling, directory: Path) -> SampledDataset:
+def sampling(params: DatasetParameters, directory: Path) -> SampledDataset:
     """One stage."""
     return sample_dataset(params, directory)
 
 
 def test_the_stage_gives_the_sample_and_shows_it(tmp_path: Path) -> None:
     made = dataset(tmp_path / "made", rows=30)
-    sampled = sampling(DatasetSampling(source=str(made), percent=50), tmp_path / "out")
+    sampled = sampling(DatasetParameters(source=str(made), percent=50), tmp_path / "out")
     assert (sampled.train.rows, sampled.reused) == (27, False)
 
     progress = _artifact("dataset-sampling")

@@ -4,9 +4,10 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 
-def init():
+def init() -> None:
     print("init of", os.environ.get("COLOR"))
     if os.environ.get("INIT") == "fails":
         raise RuntimeError("the weights are broken")
@@ -14,7 +15,7 @@ def init():
         time.sleep(600)
 
 
-def run(raw):
+def run(raw: str) -> dict[str, Any]:
     request = json.loads(raw)
     if "sleep" in request:
         time.sleep(request["sleep"])

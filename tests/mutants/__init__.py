@@ -1,0 +1,1 @@
+"""Small wrong changes to the product, each with the tests that must notice it: `make mutants`."""

@@ -1,0 +1,1 @@
+"""What the matrices of faults and of deaths share."""
