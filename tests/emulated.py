@@ -141,11 +141,29 @@ def command_line(*arguments: str, check: bool = True) -> subprocess.CompletedPro
     return done
 
 
+PORTS_A_PROCESS = 1000
+
+
+def _ports() -> Iterator[int]:
+    """Those of this process alone, below what Linux gives to who asks for any: a server takes seconds until it listens, and by
+    then another test's could have the same."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    mine = 20000 + PORTS_A_PROCESS * (worker % 12)
+    begin = os.getpid() % PORTS_A_PROCESS  # another session on this machine begins elsewhere
+    while True:
+        yield from (mine + (begin + step) % PORTS_A_PROCESS for step in range(PORTS_A_PROCESS))
+
+
+_FREE = _ports()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, and that no test of this session is given again soon."""
+    for port in _FREE:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 @contextlib.contextmanager

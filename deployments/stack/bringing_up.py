@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
 
+import psutil
+
 from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, WORKER, Stack
 from deployments.stack.nights import NEVER
@@ -59,7 +61,7 @@ def start_server(stack: Stack, processes: Processes) -> str:
     """Starts the server unless it runs, and waits until it answers; returns what it did and where the server is.
 
     Raises:
-        StackError: it ended, or does not answer; with what its log ends with.
+        StackError: it ended, or does not answer, or another one answers in its place; with what its log ends with.
     """
     if "server" in processes.running():
         how = "runs already"
@@ -68,7 +70,8 @@ def start_server(stack: Stack, processes: Processes) -> str:
         processes.start("server", command, stack.server_environment(), ROOT)
         how = "started"
     deadline = time.monotonic() + SERVER_SECONDS
-    while not is_healthy(stack):
+    # Another server may have been quicker to take the port: what runs here must not be filled into that one.
+    while not (_listens(processes, stack.port) and is_healthy(stack)):
         if "server" not in processes.running():
             raise StackError(f"Prefect's server ended while starting.\n{processes.log_end('server')}")
         if time.monotonic() > deadline:
@@ -98,6 +101,17 @@ def nights(stack: Stack) -> tuple[list[str], bool]:
     if done.returncode not in (0, NEVER):
         raise StackError(f"The server does not tell of its deployments:\n{done.stderr}".rstrip())
     return done.stdout.splitlines(), done.returncode == 0
+
+
+def _listens(processes: Processes, port: int) -> bool:
+    """Whether the stack's own server listens on `port`."""
+    server = processes.running().get("server")
+    process = server.find() if server else None
+    try:
+        found = process.net_connections(kind="tcp") if process else []
+    except psutil.NoSuchProcess:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
 
 
 def _require_free(port: int) -> None:

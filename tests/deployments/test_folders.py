@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,30 @@ def test_a_second_checkout_is_told_of_the_ports_that_the_first_one_has(own_emula
     assert f"Port {own_emulator.port} on 127.0.0.1 is taken" in up.stderr
     assert up.stderr.endswith("choose another with --emulator-port.\n")
     assert not Processes(operator.stack.home).running()
+
+
+def test_another_server_that_was_quicker_to_take_the_port_is_not_taken_for_the_stacks_own(tmp_path: Path) -> None:
+    port = free_port()
+    quicker = ThreadingHTTPServer(("127.0.0.1", port), Healthy)
+    threading.Thread(target=quicker.serve_forever, daemon=True).start()
+    processes = Processes(tmp_path)
+    try:
+        with pytest.raises(StackError, match="Prefect's server ended while starting"):
+            bringing_up.start_server(Stack(tmp_path, port, tmp_path / "azure", free_port()), processes)
+    finally:
+        processes.stop("server")
+        quicker.shutdown()
+        quicker.server_close()
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Somebody else's server that answers."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
 
 
 def test_a_port_that_somebody_listens_on_is_told_by_its_number() -> None:
