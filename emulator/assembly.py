@@ -23,6 +23,7 @@ from emulator.engine.build import engine
 from emulator.environment import environment
 from emulator.faults.book import Faults
 from emulator.faults.middleware import Reset
+from emulator.fork_server import ForkServer
 from emulator.hosts import Service
 from emulator.identity import authority
 from emulator.identity.tokens import Tokens
@@ -50,6 +51,7 @@ class Azure:
         self.store = Store(installation.state / "documents.sqlite")
         self.operations = Operations(installation, self.store, faithful=faithful)
         self.faults = Faults(self.store)
+        self._fork_server = ForkServer()
         tokens = Tokens(installation)
         tracking = Tracking(installation)
         catalog = Catalog(installation)
@@ -73,9 +75,10 @@ class Azure:
             registry=catalog,
             computes=clusters,
             network=environment(installation, port),
+            fork_server=self._fork_server,
         )
         stores = Datastores(installation, containers, self.store)
-        fleet = Fleet(installation.state / "serving", self.store)
+        fleet = Fleet(installation.state / "serving", self.store, self._fork_server)
         endpoints = Endpoints(installation, self.store, self.operations, fleet)
         served = Artifacts(assets, catalog, stores.locate, containers.locate)
         self.deployments = Deployments(
@@ -120,6 +123,8 @@ class Azure:
     async def stop(self) -> None:
         """Ends everything that was started."""
         await self.operations.close()
+        # First, so that nothing waits for what it imports. Steps and model servers are ended by who asked for them.
+        await self._fork_server.close()
         for stop in (self.deployments.stop, self.engine.stop):
             try:
                 await stop()

@@ -17,6 +17,7 @@ from emulator.engine.inputs import Inputs, ModelSource
 from emulator.engine.places import Places
 from emulator.engine.runs import Runs, Tracking
 from emulator.engine.step import Steps
+from emulator.fork_server import ForkServer
 from emulator.identity.tokens import Tokens
 from emulator.installation import Installation
 from emulator.store import Store
@@ -38,6 +39,7 @@ def engine(
     registry: Registry,
     computes: NodeSource,
     network: Mapping[str, str],
+    fork_server: ForkServer,
 ) -> Engine:
     """The engine of one emulator; `network` holds HTTPS_PROXY and REQUESTS_CA_BUNDLE, with which a step reaches it."""
     runs = Runs(store, tracking)
@@ -45,6 +47,6 @@ def engine(
     inputs = Inputs(places, assets, registry, runs)
     clusters = Clusters(computes)
     faults = StepFaults(store, runs)
-    steps = Steps(runs, places, inputs, clusters, StepEnvironment(installation, tokens, network), faults)
+    steps = Steps(runs, places, inputs, clusters, StepEnvironment(installation, tokens, network), faults, fork_server)
     graphs = Graphs(runs, steps, inputs, places)
     return Engine(store, runs, places, Components(assets, registry), clusters, steps, graphs, faults)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from emulator import births
-from emulator.engine.supervisor import CLAIM, COMMAND, PROCESS, RESULT, write
+from emulator.engine.supervisor import CLAIM, COMMAND, PROCESS, RESULT, claim, write
+from emulator.fork_server import ForkServer, ForkServerLost
 
+SUPERVISOR = "emulator.engine.supervisor"
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 3.0  # between SIGTERM and SIGKILL
 BIRTH_SECONDS = 10.0  # in which a supervisor must have started its process
@@ -34,16 +36,48 @@ class StepProcess:
         cls, folder: Path, argv: Sequence[str], cwd: Path, log: Path, environment: Mapping[str, str]
     ) -> StepProcess:
         """Starts `argv` in `cwd`; its output goes to `log`, at the end."""
-        cls.forget(folder)
-        write(folder / COMMAND, {"argv": list(argv), "cwd": str(cwd), "log": str(log)})
+        cls._prepare(folder, argv, cwd, log)
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "emulator.engine.supervisor", str(folder)],
+            [sys.executable, "-m", SUPERVISOR, str(folder)],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         return cls(folder, supervisor)
+
+    @classmethod
+    async def start_quickly(
+        cls,
+        server: ForkServer,
+        folder: Path,
+        argv: Sequence[str],
+        cwd: Path,
+        log: Path,
+        environment: Mapping[str, str],
+    ) -> StepProcess:
+        """As `start`, for an `argv` that is `python -m` and a module of the emulator: it comes from the fork server.
+
+        Raises:
+            asyncio.CancelledError: and nothing runs.
+        """
+        cls._prepare(folder, argv, cwd, log)
+        try:
+            await server.fork(SUPERVISOR, [str(folder)], environment, folder)
+        except ForkServerLost:
+            # It may have forked before.
+            return cls.adopt(folder) or cls.start(folder, argv, cwd, log, environment)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):  # a disk without room, where a supervisor does not come far either
+                if not claim(folder):
+                    await cls(folder).stop()
+            raise
+        return cls(folder)
+
+    @classmethod
+    def _prepare(cls, folder: Path, argv: Sequence[str], cwd: Path, log: Path) -> None:
+        cls.forget(folder)
+        write(folder / COMMAND, {"argv": list(argv), "cwd": str(cwd), "log": str(log)})
 
     @staticmethod
     def forget(folder: Path) -> None:

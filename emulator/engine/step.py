@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from emulator.engine.logs import ExecutionLog, Repeater, last_line
 from emulator.engine.places import PIPELINE_LOG, STEP_LOG, Places
 from emulator.engine.process import StepProcess
 from emulator.engine.runs import Run, Runs, Status
+from emulator.fork_server import ForkServer
 
 log = logging.getLogger("emulator.engine")
 
@@ -32,6 +34,7 @@ ARTIFACT_FOLDERS = ("outputs", "logs")  # Azure ML keeps what a job writes there
 WORK = "work"  # the scratch folder, which is the process's working directory
 ERROR = "error.json"
 MARK = "repeated"
+OURS, COMPONENTS = [sys.executable, "-m"], "emulator.components."
 # Azure's own text: https://github.com/MicrosoftDocs/azure-docs/issues/66288
 PREEMPTION = (
     "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted. Check if the run has failed or restarted. "
@@ -63,6 +66,7 @@ class Steps:
         clusters: Clusters,
         environment: StepEnvironment,
         faults: StepFaults,
+        fork_server: ForkServer,
     ) -> None:
         self._runs = runs
         self._places = places
@@ -70,6 +74,7 @@ class Steps:
         self._clusters = clusters
         self._environment = environment
         self._faults = faults
+        self._fork_server = fork_server
         self._processes: dict[str, StepProcess] = {}
         self._preempted: dict[str, bool] = {}
         self.stopping = False
@@ -191,7 +196,14 @@ class Steps:
         }
         environment = self._environment.make(run, folder / ERROR, variables)
         argv = self._faults.argv(run, command_line(command.command, inputs, outputs, paths))
-        process = StepProcess.start(folder, argv, work, log_file, environment)
+        if (
+            argv[: len(OURS)] == OURS
+            and argv[2].startswith(COMPONENTS)
+            and not (command.environment or step.environment)
+        ):
+            process = await StepProcess.start_quickly(self._fork_server, folder, argv, work, log_file, environment)
+        else:
+            process = StepProcess.start(folder, argv, work, log_file, environment)
         self._runs.enter(run, Status.RUNNING)
         return process
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from emulator import disk
 from emulator.faults.book import under
 from emulator.faults.rules import DeploymentCrash, DeploymentNeverReady
+from emulator.fork_server import ForkServer
 from emulator.scoring.process import ModelProcess, Spec, identity_of
 from emulator.store import Store
 
@@ -57,9 +58,10 @@ class Replicas:
 class Fleet:
     """Runs the deployments' processes. Logs lie in `folder`/{endpoint}/{deployment}/."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, fork_server: ForkServer) -> None:
         self._folder = folder
         self._store = store
+        self._fork_server = fork_server
         self._running: dict[tuple[str, str], Replicas] = {}
         self._starting: dict[tuple[str, str], list[Replicas]] = {}
         self._client: httpx.AsyncClient | None = None
@@ -192,7 +194,7 @@ class Fleet:
         for index in range(_count(spec)):
             self._note(spec, f"Starting the model server of instance {index}.")
             process = await ModelProcess.start(
-                spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
+                spec, self.log_file(spec.endpoint, spec.deployment, "inference-server", index), self._fork_server
             )
             replicas.processes.append(process)
             self._remember(_key(spec.endpoint, spec.deployment))
@@ -209,6 +211,7 @@ class Fleet:
             if replicas.ended:
                 break
             if not process.is_alive:
+                await process.wait()  # until its status is known
                 raise StartFailed("ResourceNotReady", f"{CRASHED}: container exited with status {process.exit_status}.")
             if time.monotonic() > deadline:
                 probe = "Liveness probe failed: HTTP probe failed with statuscode: 502"
@@ -238,7 +241,7 @@ class Fleet:
             await asyncio.sleep(pause)
             path = self.log_file(spec.endpoint, spec.deployment, "inference-server", index)
             what = f"the model server of {spec.endpoint}/{spec.deployment}"
-            process = await disk.outlasted(partial(ModelProcess.start, spec, path), what)
+            process = await disk.outlasted(partial(ModelProcess.start, spec, path, self._fork_server), what)
             replicas.processes[index] = process
 
             async def remember() -> None:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emulator import births
+from emulator.fork_server import ForkServer, ForkServerLost
 from emulator.inherited import environment
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import psutil
 
 HOST = "127.0.0.1"
+MODULE = "emulator.scoring.model_server"
 GRACE_SECONDS = 2.0  # by which the model server waits longer than the front door, which then is the one that gives up
 STOP_SECONDS = 3.0  # between SIGTERM and SIGKILL
 POLL_SECONDS = 0.5  # for an adopted process, whose end no parent is told of
@@ -51,12 +53,12 @@ class Spec:
     timeout: float
     budget: float
 
-    def command(self, port: int) -> list[str]:
-        """The command line of one process."""
+    def arguments(self, port: int) -> list[str]:
+        """What one process's module is told."""
         script = ["--code", str(self.code), "--entry", str(self.entry)] if self.code else []
         patience = ["--timeout", f"{self.timeout + GRACE_SECONDS:g}"]
-        serve = [sys.executable, "-m", "emulator.scoring.model_server", "--host", HOST, "--port", str(port)]
-        return [*serve, "--model", str(self.model), "--name", self.deployment, *patience, *script]
+        where = ["--host", HOST, "--port", str(port)]
+        return [*where, "--model", str(self.model), "--name", self.deployment, *patience, *script]
 
     def environment(self) -> dict[str, str]:
         """The environment of one process: as on Azure, AZUREML_MODEL_DIR is the folder that the model lies in."""
@@ -72,30 +74,49 @@ class Identity:
     port: int
 
 
+class Child(Protocol):
+    """A process of which somebody is told how it ends."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int | None:
+        """Returns when it has ended, or nobody will be told."""
+
+
 class ModelProcess:
     """A running model server, started here or adopted."""
 
-    def __init__(self, process: psutil.Process, port: int, child: asyncio.subprocess.Process | None) -> None:
+    def __init__(self, process: psutil.Process, port: int, child: Child | None) -> None:
         self._process = process
         self._child = child
         self.identity = Identity(process.pid, births.began(process.pid), port)
 
     @classmethod
-    async def start(cls, spec: Spec, log: Path) -> ModelProcess:
-        """Starts a process in its own session, its output appended to `log`. It is not ready yet."""
+    async def start(cls, spec: Spec, log: Path, server: ForkServer) -> ModelProcess:
+        """Starts a process in its own session, its output appended to `log`. It is not ready yet. It comes from the fork server,
+        unless it is given a script or variables of its own, which may ask something of the libraries."""
         import psutil
 
         port = _free_port()
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            child = await asyncio.create_subprocess_exec(
-                *spec.command(port),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=spec.environment(),
-                start_new_session=True,
-            )
+        child: Child | None = None
+        if not (spec.code or spec.variables):
+            with contextlib.suppress(ForkServerLost):
+                child = await server.fork(MODULE, spec.arguments(port), spec.environment(), Path.cwd(), log)
+        if child is None:
+            with log.open("ab") as output:
+                child = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", MODULE, *spec.arguments(port)),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=spec.environment(),
+                    start_new_session=True,
+                )
         return cls(psutil.Process(child.pid), port, child)
 
     @classmethod
@@ -116,8 +137,8 @@ class ModelProcess:
 
     @property
     def is_alive(self) -> bool:
-        if self._child is not None:
-            return self._child.returncode is None
+        if self._child is not None and self._child.returncode is not None:
+            return False
         return _is_running(self._process)
 
     @property

@@ -13,6 +13,7 @@ from emulator.arm.durations import seconds
 from emulator.arm.endpoint_body import EndpointBody
 from emulator.arm.endpoints import Endpoints
 from emulator.errors import AzureError
+from emulator.fork_server import ForkServer
 from emulator.installation import Installation
 from emulator.operations import Operations
 from emulator.scoring.fleet import Fleet
@@ -26,7 +27,9 @@ OTHER = EndpointBody.model_validate({"properties": {"authMode": "Key", "descript
 @pytest.fixture
 def endpoints(tmp_path: Path) -> Endpoints:
     installation, store = Installation.open(tmp_path), Store(tmp_path / "documents.sqlite")
-    return Endpoints(installation, store, Operations(installation, store), Fleet(tmp_path, store), limit=2)
+    return Endpoints(
+        installation, store, Operations(installation, store), Fleet(tmp_path, store, ForkServer()), limit=2
+    )
 
 
 def test_the_number_of_endpoints_is_limited(endpoints: Endpoints) -> None:
