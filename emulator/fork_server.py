@@ -214,4 +214,6 @@ def _tell(answers: int, *what: str | int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from emulator import fork_server
+
+    fork_server.main()  # of the module that its forks import, too

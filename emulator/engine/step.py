@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ ARTIFACT_FOLDERS = ("outputs", "logs")  # Azure ML keeps what a job writes there
 WORK = "work"  # the scratch folder, which is the process's working directory
 ERROR = "error.json"
 MARK = "repeated"
-OURS, COMPONENTS = [sys.executable, "-m"], "emulator.components."
+COMPONENTS = "emulator.components."
 # Azure's own text: https://github.com/MicrosoftDocs/azure-docs/issues/66288
 PREEMPTION = (
     "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted. Check if the run has failed or restarted. "
@@ -196,11 +196,7 @@ class Steps:
         }
         environment = self._environment.make(run, folder / ERROR, variables)
         argv = self._faults.argv(run, command_line(command.command, inputs, outputs, paths))
-        if (
-            argv[: len(OURS)] == OURS
-            and argv[2].startswith(COMPONENTS)
-            and not (command.environment or step.environment)
-        ):
+        if may_be_forked(argv, {**command.environment, **step.environment}):
             process = await StepProcess.start_quickly(self._fork_server, folder, argv, work, log_file, environment)
         else:
             process = StepProcess.start(folder, argv, work, log_file, environment)
@@ -244,6 +240,12 @@ class Steps:
             return lambda lines: None
         job_log = ExecutionLog(self._places.log(run.root, PIPELINE_LOG))
         return lambda lines: job_log.lines([f"[{run.display_name}] {line}" for line in lines])
+
+
+def may_be_forked(argv: Sequence[str], variables: Mapping[str, str]) -> bool:
+    """Whether a step can come from the fork server: a component of the emulator's own, of whose libraries no variable asks anything
+    that they read when they are imported."""
+    return [*argv[:2]] == [sys.executable, "-m"] and argv[2].startswith(COMPONENTS) and not variables
 
 
 def _failure(exit_code: int | None, folder: Path, log_file: Path) -> RunFailed:
