@@ -19,6 +19,7 @@ from prefect.states import AwaitingRetry, Crashed, Running, State, Suspended
 import tasks.jobs
 import tasks.release
 from blocks import AzureMLWorkspace
+from emulator.store import Store
 from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration
 from tasks.azure_ml.states import CANCELLING, word
 from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
@@ -265,12 +266,10 @@ def cancellations(emulator: Emulator, job: str) -> int:
 
 def steps_of(emulator: Emulator, job: str) -> list[psutil.Process]:
     """The processes that do the work of a job."""
-
-    def works(process: psutil.Process) -> bool:
-        supervises = any("supervisor" in word for word in process.cmdline())
-        return process.environ().get("AZUREML_ROOT_RUN_ID") == job and not supervises
-
-    return alive_where(works, psutil.Process(emulator.running.pid).children(recursive=True))
+    runs = [run["id"] for run in Store(emulator.state / "documents.sqlite").list("run") if run["root"] == job]
+    noted = [emulator.state / "runs" / run / "process.json" for run in runs]
+    leaders = {json.loads(file.read_text())["group"] for file in noted if file.exists()}
+    return alive_where(lambda process: process.pid in leaders)
 
 
 def resumed_by(
