@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -24,11 +24,11 @@ from tests.processes import is_alive
 T = TypeVar("T")
 TOLD = "tests.emulator.engine.told"
 IS_QUICK = "import sys; print('torch' in sys.modules)"
-Run = Callable[[Callable[[ForkServer], Awaitable[T]]], T]
+Run = Callable[[Callable[[ForkServer], Awaitable[Any]]], Any]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run[object]]:
+def run() -> Iterator[Run]:
     """Runs what is to be done with the module's fork server."""
     server = ForkServer()
     with asyncio.Runner() as runner:
@@ -54,7 +54,7 @@ def serving(server: ForkServer) -> psutil.Process:
     return psutil.Process(server._process.pid)
 
 
-def test_it_is_what_it_would_be_by_itself(run: Run[None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_what_it_would_be_by_itself(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_HOST", "planted")
     (tmp_path / "log").write_text("before\n")
     code = (
@@ -75,7 +75,7 @@ def test_it_is_what_it_would_be_by_itself(run: Run[None], tmp_path: Path, monkey
     assert json.loads(found) == [[], work, work, True, [True] * 3, True, [], "", True, "__main__", None]
 
 
-def test_it_is_ended_with_all_that_it_started(run: Run[None], tmp_path: Path) -> None:
+def test_it_is_ended_with_all_that_it_started(run: Run, tmp_path: Path) -> None:
     noted = tmp_path / "pid"
     code = (
         "import subprocess, time; p = subprocess.Popen(['sleep', '600']); "
@@ -92,9 +92,7 @@ def test_it_is_ended_with_all_that_it_started(run: Run[None], tmp_path: Path) ->
     assert not is_alive(int(noted.read_text()))
 
 
-def test_it_goes_on_without_the_fork_server_and_another_emulator_gets_its_result(
-    run: Run[None], tmp_path: Path
-) -> None:
+def test_it_goes_on_without_the_fork_server_and_another_emulator_gets_its_result(run: Run, tmp_path: Path) -> None:
     begun, gate = tmp_path / "begun", tmp_path / "gate"
     code = f"import os, time; open({str(begun)!r}, 'w')\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.05)"
 
@@ -114,7 +112,7 @@ def test_it_goes_on_without_the_fork_server_and_another_emulator_gets_its_result
     assert (tmp_path / "log").read_text() == "True\n"
 
 
-def test_a_step_starts_without_it_where_it_dies_meanwhile(run: Run[None], tmp_path: Path) -> None:
+def test_a_step_starts_without_it_where_it_dies_meanwhile(run: Run, tmp_path: Path) -> None:
     async def do(server: ForkServer) -> None:
         await server.fork(TOLD, ["pass"], environment({}), tmp_path)
         serving(server).suspend()
@@ -127,7 +125,7 @@ def test_a_step_starts_without_it_where_it_dies_meanwhile(run: Run[None], tmp_pa
     assert (tmp_path / "log").read_text() == "False\n"
 
 
-def test_a_step_that_is_cancelled_before_it_is_forked_never_runs(run: Run[None], tmp_path: Path) -> None:
+def test_a_step_that_is_cancelled_before_it_is_forked_never_runs(run: Run, tmp_path: Path) -> None:
     async def do(server: ForkServer) -> None:
         await server.fork(TOLD, ["pass"], environment({}), tmp_path)
         serving(server).suspend()
@@ -148,7 +146,7 @@ def test_a_step_that_is_cancelled_before_it_is_forked_never_runs(run: Run[None],
 @pytest.mark.parametrize(
     ("code", "status"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -9), ("1 / 0", 1)]
 )
-def test_how_a_fork_ends_is_told(run: Run[None], tmp_path: Path, code: str, status: int) -> None:
+def test_how_a_fork_ends_is_told(run: Run, tmp_path: Path, code: str, status: int) -> None:
     async def do(server: ForkServer) -> int | None:
         fork = await server.fork(TOLD, [code], environment({}), tmp_path, tmp_path / "log")
         return await fork.wait()
@@ -156,7 +154,7 @@ def test_how_a_fork_ends_is_told(run: Run[None], tmp_path: Path, code: str, stat
     assert run(do) == status
 
 
-def test_who_waits_for_a_fork_is_told_nothing_when_the_fork_server_is_lost(run: Run[None], tmp_path: Path) -> None:
+def test_who_waits_for_a_fork_is_told_nothing_when_the_fork_server_is_lost(run: Run, tmp_path: Path) -> None:
     async def do(server: ForkServer) -> int | None:
         fork = await server.fork(TOLD, ["import time; time.sleep(600)"], environment({}), tmp_path)
         serving(server).kill()
