@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from prefect.blocks.core import Block
-from pydantic import Field, PrivateAttr, SecretStr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from blocks.form import block_schema
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -76,42 +78,34 @@ class AzureCredentials(Block):
     _block_type_name: ClassVar[str] = "Azure Credentials"
     _block_type_slug: ClassVar[str] = "azure-credentials"
 
+    model_config = ConfigDict(json_schema_extra=block_schema)
+
     auth: Auth = Field(
         "default",
         title="Sign in with",
         description="service_principal (secret), certificate, managed_identity, workload_identity, azure_cli, or "
         "default: azure-identity's chain of environment, workload and managed identity, then developer logins.",
-        json_schema_extra={"position": 0},
     )
-    cloud: CloudName = Field(
-        "public", title="Azure cloud", description="Which Azure.", json_schema_extra={"position": 1}
-    )
-    tenant_id: str | None = Field(
-        None, title="Tenant", description="Directory (tenant) id.", json_schema_extra={"position": 2}
-    )
+    cloud: CloudName = Field("public", title="Azure cloud", description="Which Azure.")
+    tenant_id: str | None = Field(None, title="Tenant", description="Directory (tenant) id.")
     client_id: str | None = Field(
         None,
         title="Client",
         description="Application (client) id; for managed_identity, that of a user-assigned identity.",
-        json_schema_extra={"position": 3},
     )
-    client_secret: SecretStr | None = Field(
-        None, title="Client secret", description="Only for service_principal.", json_schema_extra={"position": 4}
-    )
+    client_secret: SecretStr | None = Field(None, title="Client secret", description="Only for service_principal.")
     certificate_path: str | None = Field(
         None,
         title="Certificate file",
         description="PEM or PKCS12 with its private key, on the machine that runs the flow.",
-        json_schema_extra={"position": 5},
     )
     certificate_password: SecretStr | None = Field(
-        None, title="Certificate password", description="If the file has one.", json_schema_extra={"position": 6}
+        None, title="Certificate password", description="If the file has one."
     )
     token_file: str | None = Field(
         None,
         title="Federated token file",
         description="Only for workload_identity; default: AZURE_FEDERATED_TOKEN_FILE.",
-        json_schema_extra={"position": 7},
     )
 
     _credential: TokenCredential | None = PrivateAttr(default=None)

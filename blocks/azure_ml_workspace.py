@@ -7,9 +7,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.blocks.core import Block
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from blocks.azure_credentials import AzureCredentials
+from blocks.form import block_schema
 from blocks.names import REGISTRY, WORKSPACE, RegistryName, WorkspaceName
 
 if TYPE_CHECKING:
@@ -26,24 +27,20 @@ class AzureMLWorkspace(Block):
     _block_type_name: ClassVar[str] = "Azure ML Workspace"
     _block_type_slug: ClassVar[str] = "azure-ml-workspace"
 
-    subscription_id: str = Field(
-        title="Subscription", description="Subscription id.", json_schema_extra={"position": 0}
-    )
-    resource_group: str = Field(title="Resource group", description="Its name.", json_schema_extra={"position": 1})
-    workspace_name: WorkspaceName = Field(
-        title="Workspace", description=f"Its name. {WORKSPACE.bounds}", json_schema_extra={"position": 2}
-    )
+    model_config = ConfigDict(json_schema_extra=block_schema)
+
+    subscription_id: str = Field(title="Subscription", description="Subscription id.")
+    resource_group: str = Field(title="Resource group", description="Its name.")
+    workspace_name: WorkspaceName = Field(title="Workspace", description=f"Its name. {WORKSPACE.bounds}")
     registry_name: RegistryName = Field(
         "azureml",
         title="Model registry",
         description=f"Where foundation models and fine-tuning pipelines are looked up. {REGISTRY.bounds}",
-        json_schema_extra={"position": 3},
     )
     credentials: AzureCredentials = Field(
         default_factory=AzureCredentials,
         title="Credentials",
         description="As whom. A saved block needs a choice: one whose credentials were deleted must not sign in as somebody else.",
-        json_schema_extra={"position": 4},
     )
 
     _clients: dict[str, MLClient] = PrivateAttr(default_factory=dict)

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from blocks.form import number_fields
+
 _BOUNDS = (
     ("minimum", "at least {:,}"),
     ("exclusiveMinimum", "more than {:,}"),
@@ -17,10 +19,9 @@ _BOUNDS = (
 
 
 def _as_a_person_reads_it(schema: dict[str, Any]) -> None:
-    """Places the fields as they are declared, since Prefect's form shows those without a position in no useful order, and ends each
-    description with what the form does not show: bounds, default and an example."""
-    for position, field in enumerate(schema["properties"].values()):
-        field["position"] = position
+    """Numbers the fields, and ends each description with what the form does not show: bounds, default and an example."""
+    number_fields(schema)
+    for field in schema["properties"].values():
         said = field["description"]
         told = [*_bounds(field), *_default(field, said), *_example(field, said)]
         field["description"] = f"{said} {_sentence('; '.join(told))}".strip()
