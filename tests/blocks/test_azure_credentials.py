@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from azure import identity
+from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from blocks import AzureCredentials, AzureMLWorkspace
@@ -173,3 +174,15 @@ def _certificate() -> bytes:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize("block", [AzureCredentials, AzureMLWorkspace])
+def test_prefects_form_shows_a_blocks_fields_as_they_are_declared(block: type[Block]) -> None:
+    schema = block.model_json_schema()
+    shown = sorted(schema["properties"], key=lambda name: schema["properties"][name]["position"])
+    assert shown == list(block.model_fields)
+
+
+def test_the_secrets_among_a_blocks_fields_are_known_to_prefect() -> None:
+    assert AzureCredentials.model_json_schema()["secret_fields"] == ["client_secret", "certificate_password"]
+    assert "credentials.client_secret" in AzureMLWorkspace.model_json_schema()["secret_fields"]
