@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class RegistryModel:
     description: str
     tags: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
+    system_metadata: dict[str, Any] = field(default_factory=dict)
+    """What the publisher says of it, as Azure keeps it since the summer of 2026."""
     is_archived: bool = False
 
     @property
@@ -47,7 +49,7 @@ class Catalog:
         from emulator.components.foundation import system_models
 
         built_in = [
-            RegistryModel(m.name, m.version, m.description, m.tags, m.properties, m.is_archived)
+            RegistryModel(m.name, m.version, m.description, m.tags, m.properties, m.system_metadata, m.is_archived)
             for m in system_models()
         ]
         imported = [
@@ -93,6 +95,8 @@ class Catalog:
         Raises:
             ModelImportError: `source` is no such folder, or the name is not allowed.
         """
+        from emulator.components.foundation import chat_metadata
+
         if not NAMES["registries/models"].takes(name):
             raise ModelImportError(NAMES["registries/models"].refusal(name))
         missing = [file for file in ("config.json", "tokenizer_config.json") if not (source / file).is_file()]
@@ -104,7 +108,7 @@ class Catalog:
             name,
             str(max(versions, default=0) + 1),
             f"Imported from the folder {source.name}.",
-            {"task": "chat-completion"},
+            system_metadata=chat_metadata(),
         )
         self._copy(source, model)
         return model
@@ -117,9 +121,5 @@ class Catalog:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source, partial / "data" / "model")
         write_mlmodel(partial, model.name, model.id)
-        (partial / IMPORTED).write_text(
-            json.dumps(
-                {"name": model.name, "version": model.version, "description": model.description, "tags": model.tags}
-            )
-        )
+        (partial / IMPORTED).write_text(json.dumps(asdict(model)))
         partial.replace(folder)

@@ -36,6 +36,7 @@ def model_document(model: RegistryModel, installation: Installation) -> dict[str
             "description": model.description,
             "tags": model.tags,
             "properties": model.properties,
+            "systemMetadata": model.system_metadata,
             "isArchived": model.is_archived,
             "isAnonymous": False,
             "flavors": {"hftransformersv2": {"data": {}}, "python_function": {"data": {}}},

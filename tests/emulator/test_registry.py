@@ -26,6 +26,28 @@ def test_models_say_what_they_are(registry: Any) -> None:
     assert "stand_in" not in registry.models.get("SmolLM2-135M-Instruct", label="latest").tags
 
 
+def test_a_models_facts_are_sent_where_azure_has_them(registry: Any) -> None:
+    from azure.ai.ml._utils._registry_utils import get_registry_versioned_asset
+
+    def sent(name: str, version: str) -> Any:
+        models = registry.models
+        group = models._resource_group_name
+        answer = get_registry_versioned_asset(
+            models._registry_service_client, "models", name, version, group, "azureml"
+        )
+        return answer["properties"]
+
+    for name, version in (("Phi-3-mini-4k-instruct", "15"), ("SmolLM2-135M-Instruct", "1")):
+        today = sent(name, version)
+        assert today["systemMetadata"]["tasks"]["fineTuningTasks"] == ["chat-completion"]
+        assert today["systemMetadata"]["SKU"]["inferenceMinSkuSpec"] == "6|1|112|64"
+        assert set(today["tags"]) <= {"model_specific_defaults", "stand_in"} and today["properties"] == {}
+    before = sent("Phi-2-chat", "3")
+    assert before["systemMetadata"] == {} and before["isArchived"] is True
+    assert before["properties"]["finetuning-tasks"] == "chat-completion"
+    assert before["tags"]["finetuneRetirementDate"] == "2025-08-30"
+
+
 def test_the_pipeline_has_the_real_components_inputs(registry: Any) -> None:
     pipeline = registry.components.get("chat_completion_pipeline", label="latest")
     assert pipeline.inputs["learning_rate"].default == pytest.approx(2e-5)
@@ -57,7 +79,7 @@ def test_a_model_folder_is_imported_and_seen_at_once(emulator: Emulator, registr
         assert f"models/my-model/versions/{version}" in said
     assert registry.models.get("my-model", label="latest").version == "2"
     saved = json.loads((emulator.state / "registry/models/my-model/1/model.json").read_text())
-    assert saved["name"] == "my-model"
+    assert saved["name"] == "my-model" and saved["system_metadata"]["tasks"]["fineTuningTasks"] == ["chat-completion"]
 
 
 def test_a_models_files_are_downloaded_from_a_container_of_its_own(

@@ -1,13 +1,15 @@
 """What the system registry says of its models: the words, tags and properties that a client reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from emulator.components.foundation.gguf_package import SMOLLM2, GgufPackage
 from emulator.components.foundation.stand_in import Recipe
 
 REGISTRY = "azureml"
 
-# SKUs with NVIDIA V100 and A100 cards, as the tags of older model versions listed them.
+# SKUs with NVIDIA V100 and A100 cards.
 V100 = ("Standard_NC6s_v3", "Standard_NC12s_v3", "Standard_NC24s_v3", "Standard_NC24rs_v3", "Standard_ND40rs_v2")
 A100 = (
     "Standard_NC24ads_A100_v4",
@@ -29,8 +31,10 @@ class FoundationModel:
     """One model version of the system registry.
 
     Attributes:
-        tags: what a model card's tags hold; lists and mappings are Python literals, as on Azure.
-        properties: minimum specs are `vCPUs|GPUs|memory GB|disk GB`.
+        tags: lists and mappings in them are Python literals, as on Azure.
+        properties: like the tags, of strings.
+        system_metadata: what its publisher says of it, where Azure has it since the summer of 2026. Minimum specs are
+            `vCPUs|GPUs|memory GB|disk GB`. Before, the same were tags and properties.
         license: SPDX identifier of the weights' licence.
         source: where the weights come from: a package that carries a GGUF file, or a recipe.
     """
@@ -42,6 +46,7 @@ class FoundationModel:
     source: GgufPackage | Recipe
     tags: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
+    system_metadata: dict[str, Any] = field(default_factory=dict)
     is_archived: bool = False
 
     @property
@@ -72,30 +77,30 @@ def system_model(name: str) -> FoundationModel:
     return max(versions, key=lambda model: int(model.version))
 
 
-def _stand_in(name: str, version: str, description: str, is_archived: bool = False, **tags: str) -> FoundationModel:
+def chat_metadata(**more: Any) -> dict[str, Any]:
+    """The `systemMetadata` of a model for chat that can be fine-tuned."""
+    return {"tasks": {"fineTuningTasks": ["chat-completion"], "inferenceTasks": ["chat-completion"]}, **more}
+
+
+def _stand_in(name: str, version: str, description: str, **facts: Any) -> FoundationModel:
+    """A model whose weights are made here. `facts`: what its document has."""
     return FoundationModel(
         name=name,
         version=version,
         description=f"{STAND_IN_NOTE.format(name=name)} {description}",
         license="Apache-2.0",
         source=Recipe(),
-        tags={
-            "task": "chat-completion",
-            "license": "apache-2.0",
-            "stand_in": "true",
-            "finetune_compute_allow_list": repr([*V100, *A100]),
-            "inference_compute_allow_list": repr([*V100, *A100]),
-            **tags,
-        },
-        properties={
-            "finetuning-tasks": "chat-completion",
-            "finetune-min-sku-spec": "24|1|220|64",
-            "finetune-recommended-sku": ", ".join(A100),
-            "inference-min-sku-spec": "6|1|112|64",
-            "inference-recommended-sku": ", ".join([*V100, *A100]),
-        },
-        is_archived=is_archived,
+        **facts,
     )
+
+
+def _sizes(finetune_minimum: str, inference_minimum: str, recommended: Sequence[str]) -> dict[str, Any]:
+    return {
+        "finetuneMinSkuSpec": finetune_minimum,
+        "finetuneRecommendedSkus": list(recommended),
+        "inferenceMinSkuSpec": inference_minimum,
+        "inferenceRecommendedSkus": [*V100, *A100],
+    }
 
 
 _SYSTEM_MODELS = (
@@ -107,9 +112,6 @@ _SYSTEM_MODELS = (
         license="Apache-2.0",
         source=SMOLLM2,
         tags={
-            "task": "chat-completion",
-            "license": "apache-2.0",
-            "author": "Hugging Face",
             "model_specific_defaults": repr(
                 {
                     "apply_lora": "true",
@@ -123,38 +125,61 @@ _SYSTEM_MODELS = (
                 }
             ),
         },
-        properties={
-            "finetuning-tasks": "chat-completion",
-            "finetune-min-sku-spec": "6|1|112|64",
-            "finetune-recommended-sku": ", ".join([*V100, *A100]),
-            "inference-min-sku-spec": "6|1|112|64",
-            "inference-recommended-sku": ", ".join([*V100, *A100]),
-        },
+        system_metadata=chat_metadata(
+            displayName="SmolLM2-135M-Instruct",
+            license="apache-2.0",
+            publisher="Hugging Face",
+            SKU=_sizes("6|1|112|64", "6|1|112|64", [*V100, *A100]),
+        ),
     ),
     _stand_in(
         "Phi-3-mini-4k-instruct",
         "15",
         "The newest version here, not archived; on Azure itself the model's fine-tuning was retired on 2025-08-30.",
-        model_specific_defaults=repr(
-            {
-                "apply_deepspeed": "true",
-                "deepspeed_stage": 2,
-                "apply_lora": "true",
-                "apply_ort": "false",
-                "precision": 16,
-                "ignore_mismatched_sizes": "false",
-                "max_seq_length": 512,
-            }
+        tags={
+            "stand_in": "true",
+            "model_specific_defaults": repr(
+                {
+                    "apply_deepspeed": "true",
+                    "deepspeed_stage": 2,
+                    "apply_lora": "true",
+                    "apply_ort": "false",
+                    "precision": 16,
+                    "ignore_mismatched_sizes": "false",
+                    "max_seq_length": 512,
+                }
+            ),
+        },
+        system_metadata=chat_metadata(
+            displayName="Phi-3-mini instruct (4k)",
+            license="apache-2.0",
+            SKU=_sizes("24|1|220|64", "6|1|112|64", A100),
+            supportedComputes={"finetuneComputes": [*V100, *A100], "inferenceComputes": [*V100, *A100]},
         ),
     ),
+    # As every model was described until 2026: clients of either age can be tried.
     _stand_in(
         "Phi-2-chat",
         "3",
         "Archived: its fine-tuning and its inference are retired. Use Phi-3-mini-4k-instruct.",
+        tags={
+            "task": "chat-completion",
+            "license": "apache-2.0",
+            "stand_in": "true",
+            "finetune_compute_allow_list": repr([*V100, *A100]),
+            "inference_compute_allow_list": repr([*V100, *A100]),
+            "finetuneDeprecationDate": "2025-06-30",
+            "finetuneRetirementDate": "2025-08-30",
+            "inferenceDeprecationDate": "2025-06-30",
+            "inferenceRetirementDate": "2025-08-30",
+        },
+        properties={
+            "finetuning-tasks": "chat-completion",
+            "finetune-min-sku-spec": "24|1|220|64",
+            "finetune-recommended-sku": ", ".join(A100),
+            "inference-min-sku-spec": "6|1|112|64",
+            "inference-recommended-sku": ", ".join([*V100, *A100]),
+        },
         is_archived=True,
-        finetuneDeprecationDate="2025-06-30",
-        finetuneRetirementDate="2025-08-30",
-        inferenceDeprecationDate="2025-06-30",
-        inferenceRetirementDate="2025-08-30",
     ),
 )

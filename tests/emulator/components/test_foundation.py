@@ -29,9 +29,9 @@ def test_a_models_defaults_are_a_literal_of_inputs_that_the_component_declares(n
 
 
 def test_the_notebooks_model_allows_the_notebooks_computes() -> None:
-    tags = MODELS[STAND_IN].tags
-    assert "Standard_NC24rs_v3" in ast.literal_eval(tags["finetune_compute_allow_list"])
-    assert "Standard_NC6s_v3" in ast.literal_eval(tags["inference_compute_allow_list"])
+    computes = MODELS[STAND_IN].system_metadata["supportedComputes"]
+    assert "Standard_NC24rs_v3" in computes["finetuneComputes"]
+    assert "Standard_NC6s_v3" in computes["inferenceComputes"]
 
 
 def test_a_stand_in_says_so_where_a_client_reads() -> None:
