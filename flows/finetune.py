@@ -126,7 +126,7 @@ def finetune(
         record.prices = read_prices(cost)
         where = runner.run(resolve_credentials, block)
         record.tracking_uri = where.tracking_uri
-        foundation_found = runner.submit(find_foundation_model, block, model)
+        foundation_found = runner.submit(find_foundation_model, block, model, deployment.enabled)
         sampled = runner.submit(sample_dataset, dataset, samples_folder(), block)
         if deployment.enabled:
             runner.run(check_endpoint_name, block, names, deployment)

@@ -10,12 +10,12 @@ from pydantic import BaseModel
 from flows.run import RunRecord
 from flows.stages import WHILE_IT_SERVES
 from tasks.artifacts import duration, link, markdown_table, publish_markdown, quoting
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.azure_ml.studio import base_model_page, endpoint_page, model_page
 from tasks.compute import ValidatedCompute
 from tasks.cost import UNKNOWN_PRICE, CostEstimate, CostLine, Prices, an_hour, estimate
 from tasks.endpoint import Endpoint
 from tasks.metrics import MetricReview
-from tasks.models import FoundationModel
 from tasks.naming import dated
 from tasks.registration import RegisteredModel
 from tasks.release import Released
@@ -133,6 +133,7 @@ class FlowResult(BaseModel):
             "What stays": self.stays or "nothing",
             "Cost, estimated": self.cost.sentence() if self.cost else "unknown",
         }
+        facts |= _warnings(self.base_model)
         if self.model:
             page = model_page(studio, self.model.name, self.model.version)
             facts["Model"] = link(f"{self.model.name}, version {dated(self.model.version)}", page)
@@ -167,7 +168,7 @@ def publish_bad_end(
     """
     known = {}
     if base := record.base_model:
-        known["Base model"] = f"{base.name}, version {base.version}"
+        known = {"Base model": f"{base.name}, version {base.version}", **_warnings(base)}
     if data := record.dataset:
         known["Sampled"] = f"{data.train.rows} rows of {data.train.split} of `{data.source}`"
     if job := record.job:
@@ -179,6 +180,11 @@ def publish_bad_end(
     publish_markdown("summary", how, "\n\n".join(tables))
     if cost is None:
         publish_markdown("cost", "No machine was used.", "No machine was used.")
+
+
+def _warnings(base: FoundationModel) -> dict[str, str]:
+    """What whoever reads in the morning should know of the base model."""
+    return {"Warnings": quoting(" ".join(base.notes))} if base.notes else {}
 
 
 def bad_end_facts(why: str, released: str, stays: str, cost: str) -> dict[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.compute import ValidatedCompute
 from tasks.cost import Prices
 from tasks.endpoint import Endpoint
 from tasks.metrics import MetricReview
-from tasks.models import FoundationModel
 from tasks.registration import RegisteredModel
 from tasks.sampling.results import SampledDataset
 from tasks.scoring import SmokeResult

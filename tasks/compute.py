@@ -17,6 +17,7 @@ from blocks.names import CLUSTER, ClusterName
 from tasks.artifacts import markdown_table, publish_markdown
 from tasks.azure_ml.demand import Demand, QuotaLine, refusal
 from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration, classify, find
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.azure_ml.kinds import NO_MACHINES
 from tasks.azure_ml.polling import polls
 from tasks.azure_ml.quota import Quota, quotas_of
@@ -25,7 +26,6 @@ from tasks.azure_ml.states import COMPLETED, word
 from tasks.form import ParameterGroup
 from tasks.held import find_deployment, is_low_priority, nodes_up
 from tasks.jobs import attempts
-from tasks.models import FoundationModel
 from tasks.naming import RunNames
 from tasks.stage import run_logger, stage
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from blocks import AzureMLWorkspace
 from tasks.artifacts import publish_markdown
 from tasks.azure_ml.errors import classify
-from tasks.models import FoundationModel
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.sampling.errors import DatasetError
 from tasks.sampling.results import SampledDataset
 from tasks.stage import run_logger

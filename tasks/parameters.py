@@ -207,10 +207,10 @@ def merge(
             )
             merged.append(MergedParameter(name=name, value=value, source=source, note=note, passed=False))
             continue
-        note = ""
+        fitted, note = _fitted(name, value, declared[name]), ""
         if name == "learning_rate":
-            value, note = _within(float(value), lowest, highest, source)
-        merged.append(MergedParameter(name=name, value=_fitted(name, value, declared[name]), source=source, note=note))
+            fitted, note = _within(float(fitted), lowest, highest, source)
+        merged.append(MergedParameter(name=name, value=fitted, source=source, note=note))
     return merged
 
 

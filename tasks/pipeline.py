@@ -17,13 +17,13 @@ from blocks import AzureMLWorkspace
 from blocks.names import COMPONENT, EXPERIMENT, ComponentName, ExperimentName
 from tasks.artifacts import publish_table
 from tasks.azure_ml.errors import InvalidConfiguration, is_not_found
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.azure_ml.states import CANCELLING, ENDED_BADLY, word
 from tasks.compute import ValidatedCompute
 from tasks.cost import machines_tag
 from tasks.forecast import Forecast, forecast_learning
 from tasks.form import ParameterGroup
 from tasks.jobs import JobFailed, attempts, studio_url, take_over
-from tasks.models import FoundationModel
 from tasks.naming import NIGHT_TAG, OUTPUT, RunNames, dataset_word, experiment_name
 from tasks.parameters import DEFAULTS, DeclaredInput, MergedParameter, TrainingParameters, display_name, merge
 from tasks.release import cancel_job

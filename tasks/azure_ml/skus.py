@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +41,20 @@ class MinimumSpec(BaseModel):
     disk: float
 
     @classmethod
-    def parse(cls, text: object) -> MinimumSpec | None:
-        """Reads `cpus|gpus|memory|disk`, as the registry writes it; None if `text` is not that."""
-        parts = str(text or "").split("|")
-        try:
-            cpus, gpus, memory, disk = (float(part) for part in parts)
-        except ValueError:
-            return None
+    def parse(cls, text: object) -> MinimumSpec:
+        """Reads `cpus|gpus|memory|disk`, as the registry writes it.
+
+        Raises:
+            ValueError: `text` is not that.
+        """
+        cpus, gpus, memory, disk = (float(part) for part in str(text).split("|"))
+        if not all(0 <= part < math.inf for part in (cpus, gpus, memory, disk)):
+            raise ValueError(text)
         return cls(cpus=int(cpus), gpus=int(gpus), memory=memory, disk=disk)
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.cpus} vCPUs, {self.gpus} GPU, {self.memory:g} GB of memory, {self.disk:g} GB of disk"
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,20 @@ from typing import Any
 
 import pytest
 
-from flows.outcome import FlowResult, spent, staying
+from flows import outcome
+from flows.outcome import FlowResult, publish_bad_end, spent, staying
 from flows.run import RunRecord
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.compute import ValidatedCompute
 from tasks.cost import Prices
 from tasks.endpoint import Endpoint
+from tasks.forecast import Forecast
 from tasks.metrics import MetricReview
 from tasks.registration import RegisteredModel
 from tasks.release import Released
+from tasks.sampling.results import SampledDataset, SampledSplit
 from tasks.scoring import SmokeResult
+from tasks.waiting import FinishedJob
 from tasks.watch import MachineTime
 from tests.partial import with_only
 
@@ -214,3 +219,26 @@ def test_an_endpoint_with_a_time_to_live_is_told_with_its_end_and_its_price() ->
         "endpoint ft-x, which costs about 0.50 EUR an hour while a deployment serves, until the reaper's first pass after "
         "2026-11-29 02:00 UTC; cluster c"
     )
+
+
+@pytest.mark.parametrize("notes", [["It will be retired."], []])
+def test_the_summary_has_what_is_to_be_known_of_the_base_model(
+    notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = with_only(
+        FoundationModel, name="m", version="1", id="azureml://registries/r/models/m/versions/1", notes=notes
+    )
+    pages: list[str] = []
+    monkeypatch.setattr(outcome, "publish_markdown", lambda key, said, page: pages.append(page))
+    publish_bad_end("Failed", "why", RunRecord(base_model=base), cost=None, released="", stays="")
+    train = with_only(SampledSplit, rows=1, split="train")
+    ended(
+        verdict="accepted",
+        base_model=base,
+        dataset=with_only(SampledDataset, source="s", train=train, sha256="0"),
+        job=with_only(FinishedJob, name="j", studio_url="", forecast=Forecast()),
+        tracking_uri="",
+    ).publish()
+    good, bad = pages[-1], pages[0]
+    for page in (good, bad):
+        assert ("| Warnings | It will be retired. |" in page) == bool(notes) and "m, version 1" in page

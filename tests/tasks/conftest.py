@@ -3,7 +3,8 @@
 import pytest
 
 from blocks import AzureMLWorkspace
-from tasks.models import FoundationModel, ModelParameters, find_foundation_model
+from tasks.azure_ml.foundation import FoundationModel
+from tasks.models import ModelParameters, find_foundation_model
 from tests.emulated import Emulator
 
 

@@ -11,8 +11,8 @@ from azure.core.exceptions import HttpResponseError
 
 from blocks import AzureMLWorkspace
 from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
-from tasks.models import FoundationModel
 from tests.emulated import Emulator, pointed_at, running_emulator
 
 SIZE = "Standard_NC6s_v3"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from blocks import AzureMLWorkspace
 from tasks import forecast as module
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.forecast import Forecast, forecast_learning, learnable
-from tasks.models import FoundationModel, ModelParameters, find_foundation_model
+from tasks.models import ModelParameters, find_foundation_model
 from tasks.pipeline import SubmittedJob
 from tasks.sampling.results import SampledDataset
 from tasks.sampling.sample import sample

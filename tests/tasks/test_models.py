@@ -1,64 +1,155 @@
-"""What publishers say about their models, in every way they write it."""
+"""A base model is asked for in the registry, and refused or warned of before anything is made."""
 
+from __future__ import annotations
+
+import json
 from datetime import date
 from typing import Any
 
 import pytest
-from azure.ai.ml.entities import Model
 
-from tasks.models import FoundationModel, describe, literal_mapping, why_unusable
+from blocks import AzureMLWorkspace
+from tasks import models as module
+from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.azure_ml.foundation import FoundationModel
+from tasks.models import ModelParameters, find_foundation_model
+from tests.emulated import ROOT, Emulator
 
-TODAY = date(2026, 11, 24)
-
-
-def described(
-    tags: dict[str, str] | None = None, properties: dict[str, str] | None = None, **more: Any
-) -> FoundationModel:
-    model = Model(name="m", version="1", path="azureml://x", tags=tags or {}, properties=properties or {}, **more)
-    return describe(model)
+PUBLISHED = json.loads((ROOT / "tests" / "data" / "published_models.json").read_text("utf-8"))
+TODAY = date(2026, 7, 31)
 
 
-def test_an_allow_list_is_a_literal_in_a_tag() -> None:
-    model = described({"finetune_compute_allow_list": "['Standard_NC24ads_A100_v4', 'Standard_ND96asr_v4']"})
-    assert model.finetune_allow_list == ["Standard_NC24ads_A100_v4", "Standard_ND96asr_v4"]
-    assert model.inference_allow_list is None
+def publish(emulator: Emulator, name: str, version: str = "1", **document: Any) -> str:
+    """Puts a model into the emulator's registry; its name."""
+    folder = emulator.state / "registry" / "models" / name / version
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(json.dumps({"name": name, "version": version, "description": "", **document}))
+    return name
 
 
-def test_a_minimum_specification_is_a_property() -> None:
-    model = described(properties={"finetune-min-sku-spec": "24|1|220|64", "inference-min-sku-spec": "nonsense"})
-    assert model.finetune_minimum is not None
-    assert model.finetune_minimum.memory == 220
-    assert model.inference_minimum is None
+def found(workspace: AzureMLWorkspace, name: str, **more: Any) -> FoundationModel:
+    given = {"serves": True, "today": TODAY, **more}
+    return find_foundation_model.fn(workspace, ModelParameters(name=name, **given.pop("choice", {})), **given)
 
 
-@pytest.mark.parametrize("text", ["{'precision': 16, 'apply_lora': 'true'}", '{"precision": 16, "apply_lora": "true"}'])
-def test_model_defaults_are_a_python_literal_or_json(text: str) -> None:
-    assert described({"model_specific_defaults": text}).defaults == {"precision": 16, "apply_lora": "true"}
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What is published on the run's page, by key."""
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(module, "publish_markdown", lambda key, said, page: kept.update({key: f"{said}\n{page}"}))
+    return kept
 
 
-def test_defaults_that_are_no_mapping_are_none_at_all() -> None:
-    assert literal_mapping("import os") == {}
-    assert literal_mapping(None) == {}
+@pytest.mark.parametrize("its", PUBLISHED, ids=[model["name"] for model in PUBLISHED])
+def test_a_published_model_is_found_or_refused_by_what_the_registry_sends(
+    emulator: Emulator, workspace: AzureMLWorkspace, its: dict[str, Any]
+) -> None:
+    name = publish(
+        emulator,
+        f"as-published-{its['name']}",
+        its["version"],
+        tags=its["tags"],
+        system_metadata=its["system_metadata"],
+    )
+    if its["name"] == "Phi-4":
+        model = found(workspace, name)
+        assert (model.name, model.version, model.notes) == (name, "8", [])
+        assert model.finetune_allow_list == its["system_metadata"]["supportedComputes"]["finetuneComputes"]
+        assert model.defaults == its["tags"]["model_specific_defaults"]
+        assert model.files.startswith("https://")
+    else:
+        with pytest.raises(InvalidConfiguration, match=rf"{name} version {its['version']} (was retired on|cannot be)"):
+            found(workspace, name)
 
 
-@pytest.mark.parametrize("place", ["tags", "properties", "system_metadata"])
-def test_a_retirement_date_is_found_wherever_it_is(place: str) -> None:
-    model = described(**{place: {"finetuneRetirementDate": "2025-08-30"}})
-    sentence = why_unusable(model, TODAY)
-    assert sentence is not None
-    assert "retired on 2025-08-30" in sentence
+@pytest.mark.parametrize("choice", [ModelParameters(name="no-such-model"), ModelParameters(version="999")])
+def test_an_unknown_model_is_refused(workspace: AzureMLWorkspace, choice: ModelParameters) -> None:
+    version = f" version {choice.version}" if choice.version else ""
+    with pytest.raises(InvalidConfiguration, match=f"There is no model {choice.name}{version} in registry azureml"):
+        find_foundation_model.fn(workspace, choice)
 
 
-def test_dates_may_be_grouped_under_deprecation() -> None:
-    model = described(properties={"deprecation": "{'finetuneRetirementDate': '2025-08-30T00:00:00Z'}"})
-    assert why_unusable(model, TODAY)
+def test_the_latest_version_is_taken_unless_one_is_named(emulator: Emulator, workspace: AzureMLWorkspace) -> None:
+    for version in ("9", "10"):
+        publish(emulator, "in-versions", version)
+    assert found(workspace, "in-versions").version == "10"
+    assert found(workspace, "in-versions", choice={"version": "9"}).version == "9"
 
 
-def test_a_retirement_that_is_still_to_come_stops_nothing() -> None:
-    assert why_unusable(described({"finetuneRetirementDate": "2027-01-01"}), TODAY) is None
+def test_the_models_of_the_emulator_say_all_that_a_run_asks_for(workspace: AzureMLWorkspace) -> None:
+    for name in ("Phi-3-mini-4k-instruct", "SmolLM2-135M-Instruct"):
+        assert found(workspace, name).notes == []
 
 
-def test_an_archived_model_is_named_as_such() -> None:
-    sentence = why_unusable(described({"isArchived": "true"}), TODAY)
-    assert sentence is not None
-    assert "archived" in sentence
+def test_a_model_in_the_spelling_of_2024_is_read_as_one_of_today(workspace: AzureMLWorkspace) -> None:
+    old, new = (
+        found(workspace, "Phi-2-chat", choice={"allow_retired": True}),
+        found(workspace, "Phi-3-mini-4k-instruct"),
+    )
+    for fact in (
+        "finetune_tasks",
+        "inference_tasks",
+        "finetune_allow_list",
+        "inference_allow_list",
+        "finetune_minimum",
+    ):
+        assert getattr(old, fact) == getattr(new, fact)
+    assert old.archived and set(old.dates.values()) == {date(2025, 6, 30), date(2025, 8, 30)}
+
+
+def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        found(workspace, "Phi-2-chat")
+    for said in (
+        "Fine-tuning of Phi-2-chat version 3 was retired on 2025-08-30.",
+        "is archived",
+        "Inference of Phi-2-chat",
+    ):
+        assert said in str(refused.value)
+    assert "Set model.name to another model, or model.allow_retired" in str(refused.value)
+    [first, *_] = found(workspace, "Phi-2-chat", choice={"allow_retired": True}).notes
+    assert "was retired on 2025-08-30" in first and "Going on, since model.allow_retired is set." in first
+
+
+def test_a_model_that_cannot_be_tuned_for_chat_is_refused_whatever_is_allowed(
+    emulator: Emulator, workspace: AzureMLWorkspace
+) -> None:
+    name = publish(emulator, "for-texts", system_metadata={"tasks": {"fineTuningTasks": ["text-generation"]}})
+    with pytest.raises(InvalidConfiguration, match="offers it for text-generation only"):
+        found(workspace, name, choice={"allow_retired": True})
+
+
+def test_only_what_will_be_served_has_to_be_servable(emulator: Emulator, workspace: AzureMLWorkspace) -> None:
+    tasks = {"fineTuningTasks": ["chat-completion"], "inferenceTasks": ["chat-completion"]}
+    metadata = {"tasks": tasks, "deprecation": {"inferenceRetirementDate": "2026-07-01T00:00:00.000000Z"}}
+    name = publish(emulator, "not-served", system_metadata=metadata)
+    with pytest.raises(InvalidConfiguration, match="Inference of not-served version 1 was retired on 2026-07-01"):
+        found(workspace, name)
+    assert found(workspace, name, serves=False)
+    assert found(workspace, name, today=date(2026, 6, 30))
+
+
+def test_warnings_are_on_the_runs_page_and_in_its_log(
+    emulator: Emulator, workspace: AzureMLWorkspace, pages: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    soon = {"deprecation": {"finetuneRetirementDate": "2026-08-30T00:00:00.000000Z", "inferenceRetirementDate": "soon"}}
+    name = publish(emulator, "soon-gone", system_metadata=soon)
+    notes = found(workspace, name).notes
+    page = pages["base-model"]
+    assert f"{name} version 1: {len(notes)} warnings" in page
+    for said in ("will be retired from 2026-08-30 on, in 30 days", "fine-tuned for chat is unknown", 'is "soon"'):
+        assert any(said in note for note in notes) and said in page and said in caplog.text
+    assert "| Fine-tunes on | unknown |" in page and "Fine-tuning retired: 2026-08-30" in page
+
+
+def test_the_page_has_the_facts_by_which_a_run_is_judged(workspace: AzureMLWorkspace, pages: dict[str, str]) -> None:
+    found(workspace, "Phi-3-mini-4k-instruct")
+    page = pages["base-model"].replace("\\", "")
+    for said in (
+        "no warnings",
+        "| chat-completion |",
+        "Standard_NC24rs_v3",
+        "24 vCPUs, 1 GPU, 220 GB of memory",
+        "none is announced",
+    ):
+        assert said in page

@@ -70,6 +70,11 @@ def test_a_value_that_the_component_does_not_take_is_refused(explicit: dict[str,
         merged(explicit)
 
 
+def test_a_publishers_learning_rate_that_is_no_number_is_refused_by_name() -> None:
+    with pytest.raises(InvalidConfiguration, match="learning_rate must be of type number, not 'low'"):
+        merged(model={"learning_rate": "low"})
+
+
 def test_an_unknown_name_in_the_group_is_refused() -> None:
     with pytest.raises(ValidationError, match="epochs"):
         TrainingParameters.model_validate({"epochs": 3})

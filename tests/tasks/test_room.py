@@ -13,10 +13,11 @@ from azure.ai.ml.entities import AmlCompute
 
 from blocks import AzureMLWorkspace
 from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
 from tasks.endpoint import DeploymentParameters, create_deployment, create_endpoint
 from tasks.held import cluster_doing, wait_until_idle_nodes_are_gone
-from tasks.models import FoundationModel, ModelParameters, find_foundation_model
+from tasks.models import ModelParameters, find_foundation_model
 from tasks.naming import RunNames
 from tasks.registration import RegisteredModel
 from tasks.release import release

@@ -21,11 +21,11 @@ import tasks.release
 from blocks import AzureMLWorkspace
 from emulator.store import Store
 from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.azure_ml.states import CANCELLING, word
 from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
 from tasks.credentials import resolve_credentials
 from tasks.jobs import JobFailed, JobStuck, JobTaken, find_job, take_over
-from tasks.models import FoundationModel
 from tasks.naming import RUN_TAG, RunNames, run_id_of
 from tasks.orphans import unproven
 from tasks.parameters import TrainingParameters

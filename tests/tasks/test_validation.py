@@ -6,8 +6,8 @@ import pytest
 
 from blocks import AzureMLWorkspace
 from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.azure_ml.foundation import FoundationModel
 from tasks.compute import ComputeParameters, ValidatedCompute, validate_compute
-from tasks.models import FoundationModel, ModelParameters, find_foundation_model
 
 SIZE = "Standard_NC6s_v3"
 
@@ -31,18 +31,6 @@ def test_the_default_model_is_found_with_what_its_publisher_says(foundation: Fou
     assert not foundation.archived
     assert foundation.finetune_allow_list
     assert foundation.defaults["apply_lora"] == "true"
-
-
-@pytest.mark.parametrize("choice", [ModelParameters(name="no-such-model"), ModelParameters(version="999")])
-def test_an_unknown_model_is_refused(workspace: AzureMLWorkspace, choice: ModelParameters) -> None:
-    with pytest.raises(InvalidConfiguration, match=f"There is no model {choice.name}"):
-        find_foundation_model.fn(workspace, choice)
-
-
-def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace) -> None:
-    with pytest.raises(InvalidConfiguration, match="retired on 2025-08-30"):
-        find_foundation_model.fn(workspace, ModelParameters(name="Phi-2-chat"))
-    assert find_foundation_model.fn(workspace, ModelParameters(name="Phi-2-chat", allow_retired=True)).dates
 
 
 def test_a_missing_cluster_is_created_and_then_found(workspace: AzureMLWorkspace, foundation: FoundationModel) -> None:
