@@ -39,7 +39,7 @@ class Facts:
             for value in self._said.get(_key(name), []):
                 try:
                     yield read(value)
-                except ValueError:
+                except (ValueError, OverflowError):
                     self._note(name, value)
 
     def read(self, read: Callable[[Any], T], *names: str) -> T | None:
@@ -145,6 +145,6 @@ def _literal(text: str) -> object:
     for parse in (ast.literal_eval, json.loads):
         try:
             return parse(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
     raise ValueError(text)

@@ -71,13 +71,14 @@ def read_model(answer: Any) -> FoundationModel:
     place = re.fullmatch(r".*/models/([^/]+)/versions/([^/]+)", str(answer.get("id"))) if own else None
     if not isinstance(own, dict) or place is None:
         raise DecodeError("no model")
-    metadata = own.get("systemMetadata", own.get("system_metadata"))
+    metadata = own.get("systemMetadata") or own.get("system_metadata")
     facts = Facts(metadata, own.get("tags"), own.get("properties"), own)
-    archived = [*facts.every(flag, "isArchived"), *[True] * (own.get("stage") == "Archived")]
+    archived = set(facts.every(flag, "isArchived"))
+    if own.get("stage") == "Archived":
+        archived.add(True)
     finetune_tasks = facts.read(words, "fineTuningTasks")
-    if not facts.says("fineTuningTasks") and facts.says("inferenceTasks"):
-        # Who says in today's form what a model is for, and nothing of what it can be tuned for, offers no tuning.
-        finetune_tasks = []
+    if facts.says("inferenceTasks") and not any(map(facts.says, _OF_TUNING)):
+        finetune_tasks = []  # who says in today's form what a model is for, and nothing of tuning it, offers no tuning
     return FoundationModel(
         id=answer["id"],
         name=place[1],
@@ -116,7 +117,8 @@ def retirement_refusal(model: FoundationModel, today: date, *, serves: bool) -> 
         parts.append(f"{model} is archived: its publisher has withdrawn it.")
     if serves and (inference := model.dates.get("inferenceRetirementDate")) and inference <= today:
         parts.append(
-            f"Inference of {model} was retired on {inference}: without a deployment (deployment.enabled) none is needed."
+            f"Inference of {model} was retired on {inference}: what is trained could only be registered (deployment.enabled off), "
+            "not served."
         )
     return " ".join(parts) or None
 
@@ -141,6 +143,9 @@ def warnings(model: FoundationModel, today: date, *, serves: bool) -> Iterator[s
         yield f"Whether {model} is archived is unknown: the registry does not tell."
     for fact in model.unreadable:
         yield f"A fact about {model} in the registry cannot be read and does not count: {fact}."
+
+
+_OF_TUNING = ("fineTuningTasks", "finetuneComputes", "finetuneMinSkuSpec")
 
 
 def _defaults(value: object) -> dict[str, str | int | float | bool]:

@@ -10,8 +10,9 @@ import pytest
 
 from blocks import AzureMLWorkspace
 from tasks import models as module
-from tasks.azure_ml.errors import InvalidConfiguration
+from tasks.azure_ml.errors import AzureFailure, InvalidConfiguration
 from tasks.azure_ml.foundation import FoundationModel
+from tasks.azure_ml.kinds import Kind
 from tasks.models import ModelParameters, find_foundation_model
 from tests.emulated import ROOT, Emulator
 
@@ -74,6 +75,28 @@ def test_the_latest_version_is_taken_unless_one_is_named(emulator: Emulator, wor
         publish(emulator, "in-versions", version)
     assert found(workspace, "in-versions").version == "10"
     assert found(workspace, "in-versions", choice={"version": "9"}).version == "9"
+
+
+VERSION = {"method": "GET", "path": "*/registries/azureml/models/Phi-3-mini-4k-instruct/versions/15", "times": 0}
+
+
+def test_a_model_of_which_the_sdk_makes_no_entity_is_read(emulator: Emulator, workspace: AzureMLWorkspace) -> None:
+    id = "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/15"
+    tasks = {"fineTuningTasks": ["chat-completion"]}
+    answer = {"id": id, "properties": {"modelType": "custom_model", "system_metadata": {"tasks": tasks}}}
+    with emulator.fault(VERSION, {"kind": "page", "html": json.dumps(answer)}):
+        assert found(workspace, "Phi-3-mini-4k-instruct").finetune_tasks == ["chat-completion"]
+        with pytest.raises(AttributeError):
+            workspace.registry_client().models.get("Phi-3-mini-4k-instruct", version="15")
+
+
+@pytest.mark.parametrize("body", ["<html>Back shortly.</html>", "{}", "[]", '{"id": "azureml://registries/azureml/mod'])
+def test_an_answer_that_is_not_the_registrys_is_trouble_that_may_pass(
+    emulator: Emulator, workspace: AzureMLWorkspace, body: str
+) -> None:
+    with emulator.fault(VERSION, {"kind": "page", "html": body}), pytest.raises(AzureFailure) as failure:
+        found(workspace, "Phi-3-mini-4k-instruct")
+    assert failure.value.info.kind is Kind.TRANSIENT
 
 
 def test_the_models_of_the_emulator_say_all_that_a_run_asks_for(workspace: AzureMLWorkspace) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import DecodeError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tasks.azure_ml.foundation import FoundationModel, read_model, retirement_refusal, tuning_refusal, warnings
 from tests.emulated import ROOT
@@ -143,6 +145,11 @@ OF_2024: dict[str, Any] = {
 }
 
 
+def test_who_names_sizes_for_tuning_and_no_tasks_leaves_the_tasks_unknown() -> None:
+    model = described({"tasks": {"inferenceTasks": ["chat-completion"]}, "SKU": {"finetuneMinSkuSpec": "24|1|220|64"}})
+    assert refused(model) is None and "fine-tuned for chat is unknown" in told(model)
+
+
 def test_the_places_and_spellings_of_2024_say_the_same() -> None:
     model = described(**OF_2024)
     assert (model.finetune_tasks, model.inference_tasks) == (
@@ -262,6 +269,29 @@ def test_defaults_that_cannot_be_read_are_none_and_told(written: object) -> None
 @pytest.mark.parametrize("group", ["tasks", "supportedComputes", "SKU", "deprecation"])
 def test_a_group_that_is_none_is_told(group: str) -> None:
     assert f"{group} is [1, 2]" in told(described({**CHAT, group: [1, 2]}))
+
+
+TEXT = st.text(max_size=8) | st.sampled_from(
+    ["{[]: 1}", "[[", "(", "1e999", "nan|1|1|1", "1e400|1|1|1", "{'a': 1e999}", "%s"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = [*GROUPED, *GROUPED.values(), "model_specific_defaults", "isArchived", "task", "inferenceMinSkuSpec"]
+ANY_FACTS = ANYTHING | st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(metadata=ANY_FACTS, tags=ANY_FACTS, own=ANYTHING)
+@example(metadata={}, tags={"model_specific_defaults": {"num_nodes_finetune": float("inf")}}, own=None)
+@example(metadata={}, tags={"deprecation": "{[]: 1}"}, own=None)
+def test_whatever_a_registry_sends_is_read_or_told(metadata: Any, tags: Any, own: Any) -> None:
+    model = described(metadata, tags, own, isArchived=own)
+    assert isinstance(tuning_refusal(model), str | None)
+    assert isinstance(told(model), str)
+    assert FoundationModel.model_validate_json(model.model_dump_json()).dates == model.dates
 
 
 NAMED = {"id": "azureml://registries/azureml/models/m/versions/1"}
