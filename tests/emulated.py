@@ -97,6 +97,14 @@ class Emulator:
             yield id
             assert self.hits(id) > 0, f"no call met the fault {match}"
 
+    def publish(self, name: str, version: str = "1", **facts: Any) -> str:
+        """Puts a model without files into its registry, with the facts that `RegistryModel` has fields for; its name."""
+        folder = self.state / "registry" / "models" / name / version
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {"name": name, "version": version, "description": "Of a test.", **facts}
+        (folder / "model.json").write_text(json.dumps(document))
+        return name
+
     def credential(self, principal: str = "contributor") -> Any:
         """A credential of the real azure-identity."""
         from azure.identity import ClientSecretCredential

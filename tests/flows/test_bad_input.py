@@ -26,7 +26,7 @@ from tests.flows.test_finetune import page_of, parameters, run
 
 @pytest.fixture(scope="module")
 def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
-    """Blocks that are wrong in one thing each."""
+    """Blocks that are wrong in one thing each, and models."""
     here = emulator.installation
     contributor, reader = here.principals
 
@@ -45,6 +45,8 @@ def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
             ),
         ).save(name, overwrite=True)
 
+    emulator.publish("for-texts", system_metadata={"tasks": {"fineTuningTasks": ["text-generation"]}})
+    emulator.publish("not-served", system_metadata={"deprecation": {"inferenceRetirementDate": "2025-08-30T00:00:00Z"}})
     save("no-such-workspace", workspace_name="elsewhere")
     save("wrong-secret", secret="not-the-secret-at-all")
     save("reader", who=reader)
@@ -129,6 +131,15 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "missing role": ({"workspace": "reader"}, "role"),
     "unknown model": ({"model": {"name": "no-such-model"}}, "There is no model no-such-model"),
     "retired model": ({"model": {"name": "Phi-2-chat"}}, "was retired on 2025-08-30"),
+    "model not for chat": ({"model": {"name": "for-texts"}}, "for-texts version 1 cannot be fine-tuned for chat"),
+    "model not to be served": (
+        {"model": {"name": "not-served"}},
+        "Inference of not-served version 1 was retired on 2025-08-30",
+    ),
+    "size without GPU, of a model that need not be served": (
+        {"model": {"name": "not-served"}, "deployment": {"enabled": False}, "compute": {"size": "Standard_DS3_v2"}},
+        "VM size Standard_DS3_v2 has no GPU",
+    ),
     "size not allowed": ({"compute": {"cluster": "new-one", "size": "Standard_NC12"}}, "Standard_NC12"),
     "unknown size": ({"compute": {"cluster": "new-one", "size": "Standard_NC7"}}, "Standard_NC7"),
     "serving size not allowed": ({"deployment": {"instance_type": "Standard_DS3_v2"}}, "Standard_DS3_v2"),

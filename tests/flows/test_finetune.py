@@ -182,7 +182,16 @@ def test_what_it_made_says_which_server_and_which_block_made_it(
 def test_the_run_shows_its_work(result: FlowResult) -> None:
     with get_client(sync_client=True) as client:
         shown = {artifact.key for artifact in client.read_artifacts(limit=200)}
-    assert {"parameters", "dataset", "pipeline-steps", "metrics", "model-card", "smoke-score", "summary"} <= shown
+    assert {
+        "base-model",
+        "parameters",
+        "dataset",
+        "pipeline-steps",
+        "metrics",
+        "model-card",
+        "smoke-score",
+        "summary",
+    } <= shown
 
 
 def page_of(key: str) -> str:

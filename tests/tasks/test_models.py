@@ -20,14 +20,6 @@ PUBLISHED = json.loads((ROOT / "tests" / "data" / "published_models.json").read_
 TODAY = date(2026, 7, 31)
 
 
-def publish(emulator: Emulator, name: str, version: str = "1", **document: Any) -> str:
-    """Puts a model into the emulator's registry; its name."""
-    folder = emulator.state / "registry" / "models" / name / version
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text(json.dumps({"name": name, "version": version, "description": "", **document}))
-    return name
-
-
 def found(workspace: AzureMLWorkspace, name: str, **more: Any) -> FoundationModel:
     given = {"serves": True, "today": TODAY, **more}
     return find_foundation_model.fn(workspace, ModelParameters(name=name, **given.pop("choice", {})), **given)
@@ -45,13 +37,8 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_a_published_model_is_found_or_refused_by_what_the_registry_sends(
     emulator: Emulator, workspace: AzureMLWorkspace, its: dict[str, Any]
 ) -> None:
-    name = publish(
-        emulator,
-        f"as-published-{its['name']}",
-        its["version"],
-        tags=its["tags"],
-        system_metadata=its["system_metadata"],
-    )
+    facts = {"tags": its["tags"], "system_metadata": its["system_metadata"]}
+    name = emulator.publish(f"as-published-{its['name']}", its["version"], **facts)
     if its["name"] == "Phi-4":
         model = found(workspace, name)
         assert (model.name, model.version, model.notes) == (name, "8", [])
@@ -72,7 +59,7 @@ def test_an_unknown_model_is_refused(workspace: AzureMLWorkspace, choice: ModelP
 
 def test_the_latest_version_is_taken_unless_one_is_named(emulator: Emulator, workspace: AzureMLWorkspace) -> None:
     for version in ("9", "10"):
-        publish(emulator, "in-versions", version)
+        emulator.publish("in-versions", version)
     assert found(workspace, "in-versions").version == "10"
     assert found(workspace, "in-versions", choice={"version": "9"}).version == "9"
 
@@ -137,7 +124,7 @@ def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace
 def test_a_model_that_cannot_be_tuned_for_chat_is_refused_whatever_is_allowed(
     emulator: Emulator, workspace: AzureMLWorkspace
 ) -> None:
-    name = publish(emulator, "for-texts", system_metadata={"tasks": {"fineTuningTasks": ["text-generation"]}})
+    name = emulator.publish("for-texts", system_metadata={"tasks": {"fineTuningTasks": ["text-generation"]}})
     with pytest.raises(InvalidConfiguration, match="offers it for text-generation only"):
         found(workspace, name, choice={"allow_retired": True})
 
@@ -145,7 +132,7 @@ def test_a_model_that_cannot_be_tuned_for_chat_is_refused_whatever_is_allowed(
 def test_only_what_will_be_served_has_to_be_servable(emulator: Emulator, workspace: AzureMLWorkspace) -> None:
     tasks = {"fineTuningTasks": ["chat-completion"], "inferenceTasks": ["chat-completion"]}
     metadata = {"tasks": tasks, "deprecation": {"inferenceRetirementDate": "2026-07-01T00:00:00.000000Z"}}
-    name = publish(emulator, "not-served", system_metadata=metadata)
+    name = emulator.publish("not-served", system_metadata=metadata)
     with pytest.raises(InvalidConfiguration, match="Inference of not-served version 1 was retired on 2026-07-01"):
         found(workspace, name)
     assert found(workspace, name, serves=False)
@@ -156,7 +143,7 @@ def test_warnings_are_on_the_runs_page_and_in_its_log(
     emulator: Emulator, workspace: AzureMLWorkspace, pages: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     soon = {"deprecation": {"finetuneRetirementDate": "2026-08-30T00:00:00.000000Z", "inferenceRetirementDate": "soon"}}
-    name = publish(emulator, "soon-gone", system_metadata=soon)
+    name = emulator.publish("soon-gone", system_metadata=soon)
     notes = found(workspace, name).notes
     page = pages["base-model"]
     assert f"{name} version 1: {len(notes)} warnings" in page

@@ -193,11 +193,24 @@ def test_the_names_may_be_written_with_underscores() -> None:
     [
         {"precision": 16, "apply_lora": "true"},
         "{'precision': 16, 'apply_lora': 'true'}",
-        '{"precision": 16, "apply_lora": "true"}',
+        ' {"precision": 16, "apply_lora": "true"} ',
     ],
 )
 def test_a_publishers_defaults_are_a_mapping_or_its_string(written: object) -> None:
     assert described(tags={"model_specific_defaults": written}).defaults == {"precision": 16, "apply_lora": "true"}
+
+
+def test_a_publishers_defaults_may_be_json_that_is_no_python() -> None:
+    assert described(tags={"model_specific_defaults": '{"apply_lora": true}'}).defaults == {"apply_lora": True}
+
+
+def test_a_long_value_that_cannot_be_read_is_told_by_its_beginning() -> None:
+    [said] = described(CHAT, tags={"model_specific_defaults": "x" * 5000}).unreadable
+    assert said.startswith('model_specific_defaults is "xxx') and len(said) < 120
+
+
+def test_a_task_is_the_same_in_capitals() -> None:
+    assert refused(described({"tasks": {"fineTuningTasks": ["Chat-Completion"]}})) is None
 
 
 GROUPED = {
