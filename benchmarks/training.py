@@ -1,8 +1,8 @@
 """The emulator's fine-tune step against transformers' Trainer with peft: `python -m benchmarks.training`
 
 The same model (SmolLM2-135M-Instruct), adapter, encoded rows, batch size, threads and their waiting; in turn, each in a process of
-its own. The Trainer runs twice: as it comes, and with our precision, output layer and batches, which leaves the loops to compare. Counted
-are the rows' own tokens a second of the training loop, without loading, evaluating and saving. Exits 1 below a bound.
+its own. The Trainer runs twice: as it comes, and with our precision, output layer and batches, which leaves the loops to compare.
+Counted are the rows' own tokens a second of the training loop, without loading, evaluating and saving. Exits 1 below a bound.
 """
 
 from __future__ import annotations
