@@ -17,8 +17,11 @@ from tasks.disk import DiskRefuses, explained
 
 FLOWS = {
     "finetune": "fine-tune a chat model on Azure ML once, here and now",
+    "preflight": "say all that is in the way of such a fine-tuning, and make nothing",
     "reap": "release what outlived its run",
 }
+STATUS = {"Rejected": 3, "NotReady": 1}
+"""Of runs that completed, by the name of their end; else 0."""
 EXAMPLE = """\
 Parameters are the flow's, grouped as in the UI's form; what is left out keeps its default:
 
@@ -27,7 +30,8 @@ Parameters are the flow's, grouped as in the UI's form; what is left out keeps i
   training: {num_train_epochs: 1}
   teardown: {policy: keep_on_success}
 
-The exit status is 0 for a run that completed, 3 for a rejected model, 1 for a failed run and 2 for parameters that are not valid.
+The exit status is 0 for a run that completed, 3 for a rejected model, 1 for a failed run or a preflight that found
+something in the way, and 2 for parameters that are not valid.
 """
 
 
@@ -44,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workspace", metavar="BLOCK", help="name of the AzureMLWorkspace block; wins over the file")
     parser.add_argument(
         "--result", type=Path, metavar="FILE", help="where to write the result, as JSON; a failed run leaves none"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON, and nothing else, on standard output"
     )
     parser.add_argument("--schema", action="store_true", help="print the parameters' JSON schema and stop")
     given = parser.parse_args(arguments)
@@ -71,18 +78,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with progress_bars():
         state: Any = flow(**parameters, return_state=True)
-    print(f"\n{state.name}: {state.message}" if state.message else f"\n{state.name}")
+    told = sys.stderr if given.json else sys.stdout
+    print(f"\n{state.name}: {state.message}" if state.message else f"\n{state.name}", file=told)
     if not state.is_completed():
         return 1
     result = state.result()
     for name, seconds in getattr(result, "seconds", {}).items():
-        print(f"  {name:<24}{seconds:8.1f} s")
+        print(f"  {name:<24}{seconds:8.1f} s", file=told)
+    if given.json:
+        print(result.model_dump_json(indent=2))
     if given.result:
         try:
             _write(given.result, result.model_dump_json(indent=2))
         except DiskRefuses as error:
             print(f"The run has ended, but not its result's file. {error}", file=sys.stderr)
-    return 3 if state.name == "Rejected" else 0
+    return STATUS.get(state.name, 0)
 
 
 def _make_way(path: Path) -> None:

@@ -7,6 +7,7 @@ Afterwards the cluster exists and is ready. An existing cluster is taken as it i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -126,36 +127,19 @@ def validate_compute(
         InvalidConfiguration: a size does not do, the cluster has another size or is broken, or the quota does not suffice.
         AzureFailure: the cluster could not be created, with any priority that the choice allows.
     """
-    computes = workspace.client().compute
-    skus = [Sku.of(size) for size in computes.list_sizes()]
-    cluster = _find_cluster(workspace, choice.cluster)
-    sku = find_sku(skus, _wanted_size(cluster, choice), "compute.size")
-    rule = require_can_finetune(sku, model.name, model.finetune_allow_list, model.finetune_minimum)
-    max_nodes = choice.max_nodes if cluster is None else int(cluster.max_instances or 1)
-    if nodes > max_nodes:
-        raise InvalidConfiguration(
-            f"Training wants {nodes} nodes (training.num_nodes_finetune), but cluster {choice.cluster} has at most {max_nodes}. "
-            + ("Lower it, or raise compute.max_nodes." if cluster is None else "Lower it, or scale the cluster up.")
-        )
-    usages = list(computes.list_usage())
-    quotas = partial(quotas_of, usages, group=workspace.resource_group, workspace=workspace.workspace_name)
-    up = 0 if cluster is None else nodes_up(workspace, cluster)
+    ground = _Ground.read(workspace, choice)
+    cluster = ground.cluster
     has_trained = cluster is not None and names is not None and _has_trained(workspace, names)
-    tiers, training = _tiers(quotas, sku, 0 if has_trained else nodes, choice, cluster, up)
-    demands, serving_rule = [training], "nothing is served"
+    training = _plan_training(ground, model, choice, nodes, 0 if has_trained else nodes)
+    demands, serving_rule = [training.demand], "nothing is served"
     if instance_type is not None:
-        server = find_sku(skus, instance_type, "deployment.instance_type")
-        serving_rule = require_can_serve(server, model.name, model.inference_allow_list, model.inference_minimum)
-        rows = quotas(server.family)
-        if cluster is not None and not is_low_priority(cluster):
-            leaving = up - int(cluster.min_instances or 0)
-            rows = [row.given_back(leaving * sku.cpus, sku.family) for row in rows]
-        if has_trained and endpoint is not None:
-            rows = [row.given_back(_served(workspace, endpoint, server), server.family) for row in rows]
-        demands.append(_serving(rows, server, instance_count))
+        served = partial(_served, workspace, endpoint) if has_trained and endpoint is not None else None
+        serving_rule, serving = _plan_serving(ground, model, instance_type, instance_count, served)
+        demands.append(serving)
+    sku, max_nodes = training.sku, training.max_nodes
     created = cluster is None
     if cluster is None:
-        cluster = _create(workspace, choice, sku, tiers)
+        cluster = _create(workspace, choice, sku, training.tiers)
     cluster = _wait_until_provisioned(workspace, cluster)
     run_logger().info("Cluster %s: %s, %d GPU a node, %s.", cluster.name, sku.name, sku.gpus, _tier(cluster))
     validated = ValidatedCompute(
@@ -167,7 +151,7 @@ def validate_compute(
         min_nodes=int(cluster.min_instances or 0),
         tier=_tier(cluster),
         created=created,
-        rule=rule,
+        rule=training.rule,
         instance_type=instance_type or "",
         instance_count=instance_count if instance_type else 0,
         serving_rule=serving_rule,
@@ -175,6 +159,121 @@ def validate_compute(
     )
     publish_markdown("compute", f"Cluster {validated.cluster}: {validated.gpus} GPU to train with", _page(validated))
     return validated
+
+
+class MachinesFound(BaseModel):
+    """What `validate_compute` would find. None: that does not do, and `in_the_way` says why."""
+
+    in_the_way: list[str]
+    cluster: str
+    exists: bool
+    size: str | None = None
+    nodes: int
+    tier: str | None = None
+    instance_type: str | None = None
+    instance_count: int = 0
+    quota: list[QuotaLine] = []
+
+
+@stage
+def find_machines(
+    workspace: AzureMLWorkspace,
+    model: FoundationModel | None,
+    choice: ComputeParameters,
+    nodes: int,
+    instance_type: str | None,
+    instance_count: int = 1,
+) -> MachinesFound:
+    """Checks what `validate_compute` checks, for a run to come, and makes nothing: all that is in the way, not the first of it.
+
+    Args:
+        model: None where it is not known; then no size is held against it.
+    """
+    found = MachinesFound(in_the_way=[], cluster=choice.cluster, exists=False, nodes=nodes)
+    try:
+        ground = _Ground.read(workspace, choice)
+        found.exists = ground.cluster is not None
+    except InvalidConfiguration as error:
+        found.in_the_way.append(str(error))
+        return found
+    try:
+        training = _plan_training(ground, model, choice, nodes, nodes)
+        found.size, found.tier, found.quota = training.sku.name, training.tiers[0], training.demand.lines()
+    except InvalidConfiguration as error:
+        found.in_the_way.append(str(error))
+    if instance_type is not None:
+        try:
+            _, serving = _plan_serving(ground, model, instance_type, instance_count, None)
+            found.instance_type, found.instance_count = instance_type, instance_count
+            found.quota += serving.lines()
+        except InvalidConfiguration as error:
+            if str(error) not in found.in_the_way:
+                found.in_the_way.append(str(error))
+    return found
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What is there to train and to serve on."""
+
+    skus: list[Sku]
+    quotas: Quotas
+    cluster: AmlCompute | None
+    up: int
+    """Nodes of the cluster."""
+
+    @classmethod
+    def read(cls, workspace: AzureMLWorkspace, choice: ComputeParameters) -> _Ground:
+        computes = workspace.client().compute
+        skus = [Sku.of(size) for size in computes.list_sizes()]
+        cluster = _find_cluster(workspace, choice.cluster)
+        usages = list(computes.list_usage())
+        quotas = partial(quotas_of, usages, group=workspace.resource_group, workspace=workspace.workspace_name)
+        return cls(skus, quotas, cluster, 0 if cluster is None else nodes_up(workspace, cluster))
+
+
+@dataclass(frozen=True)
+class _Training:
+    """How the training can be had. `tiers`: the priorities worth trying, in order; `demand`: what the first needs."""
+
+    sku: Sku
+    rule: str
+    max_nodes: int
+    tiers: list[Tier]
+    demand: Demand
+
+
+def _plan_training(
+    ground: _Ground, model: FoundationModel | None, choice: ComputeParameters, nodes: int, needed: int
+) -> _Training:
+    """`needed`: how many of the nodes there has to be quota for."""
+    cluster = ground.cluster
+    sku = find_sku(ground.skus, _wanted_size(cluster, choice), "compute.size")
+    rule = require_can_finetune(sku, model.name, model.finetune_allow_list, model.finetune_minimum) if model else ""
+    max_nodes = choice.max_nodes if cluster is None else int(cluster.max_instances or 1)
+    if nodes > max_nodes:
+        raise InvalidConfiguration(
+            f"Training wants {nodes} nodes (training.num_nodes_finetune), but cluster {choice.cluster} has at most {max_nodes}. "
+            + ("Lower it, or raise compute.max_nodes." if cluster is None else "Lower it, or scale the cluster up.")
+        )
+    tiers, demand = _tiers(ground.quotas, sku, needed, choice, cluster, ground.up)
+    return _Training(sku, rule, max_nodes, tiers, demand)
+
+
+def _plan_serving(
+    ground: _Ground, model: FoundationModel | None, size: str, count: int, served: Callable[[Sku], int] | None
+) -> tuple[str, Demand]:
+    """Why `size` does, and what `count` instances of it need. `served`: the vCPUs that the run's own deployment holds already."""
+    sku = find_sku(ground.skus, size, "deployment.instance_type")
+    rule = require_can_serve(sku, model.name, model.inference_allow_list, model.inference_minimum) if model else ""
+    rows, cluster = ground.quotas(sku.family), ground.cluster
+    if cluster is not None and not is_low_priority(cluster):
+        its = find_sku(ground.skus, str(cluster.size), "compute.size")
+        leaving = ground.up - int(cluster.min_instances or 0)
+        rows = [row.given_back(leaving * its.cpus, its.family) for row in rows]
+    if served is not None:
+        rows = [row.given_back(served(sku), sku.family) for row in rows]
+    return rule, _serving(rows, sku, count)
 
 
 def _page(its: ValidatedCompute) -> str:

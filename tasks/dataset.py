@@ -19,7 +19,7 @@ from blocks.azure_ml_workspace import AzureMLWorkspace
 from tasks.artifacts import markdown_table, publish_markdown, publish_table
 from tasks.progress import Progress
 from tasks.sampling.parameters import DatasetParameters
-from tasks.sampling.results import SampledDataset
+from tasks.sampling.results import Outlook, SampledDataset
 from tasks.stage import run_logger, stage
 
 SHOWN_ROWS = 10
@@ -67,6 +67,18 @@ def sample_dataset(
     )
     _publish(sampled)
     return sampled
+
+
+@stage
+def look_at_dataset(params: DatasetParameters, workspace: AzureMLWorkspace | None = None) -> dict[str, Outlook]:
+    """What `sample_dataset` would take, by what for; nothing is written.
+
+    Raises:
+        tasks.sampling.errors.DatasetError: the source or a file is not as it must be. Rows are not looked at.
+    """
+    from tasks.sampling.sample import outlook
+
+    return outlook(params, workspace=workspace, hub_token=_hub_token(params.hub_token_block))
 
 
 class _SamplingProgress:

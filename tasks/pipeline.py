@@ -152,8 +152,7 @@ def submit_pipeline(
         )
     component = _component(workspace, choice)
     declared = {name: _declared(spec) for name, spec in component.inputs.items()}
-    defaults = DEFAULTS | ({RESUME: True} if RESUME in declared else {})
-    parameters = merge(declared, training.explicit(), model.defaults, defaults)
+    parameters = _merged(declared, training, model)
     publish_table("parameters", "Training parameters and where each is from", [row.model_dump() for row in parameters])
     for row in parameters:
         if not row.passed:
@@ -181,6 +180,27 @@ def submit_pipeline(
     submitted.properties = {**job.properties, **(submitted.properties or {})}
     run_logger().info("Submitted job %s (%s): %s", submitted.name, submitted.display_name, studio_url(submitted))
     return _describe(submitted, len(found) + 1, adopted=False, parameters=parameters, forecast=forecast)
+
+
+@stage
+def settle_parameters(
+    workspace: AzureMLWorkspace, model: FoundationModel | None, training: TrainingParameters, choice: PipelineParameters
+) -> list[MergedParameter]:
+    """What would be passed on to the component, and who decided. `model`: None where it is not known; then its publisher's defaults
+    are not among them.
+
+    Raises:
+        InvalidConfiguration: a parameter is not one the component takes, or there is no such component.
+    """
+    component = _component(workspace, choice)
+    return _merged({name: _declared(spec) for name, spec in component.inputs.items()}, training, model)
+
+
+def _merged(
+    declared: dict[str, DeclaredInput], training: TrainingParameters, model: FoundationModel | None
+) -> list[MergedParameter]:
+    defaults = DEFAULTS | ({RESUME: True} if RESUME in declared else {})
+    return merge(declared, training.explicit(), model.defaults if model else {}, defaults)
 
 
 def _component(workspace: AzureMLWorkspace, choice: PipelineParameters) -> Component:

@@ -27,6 +27,14 @@ class DroppedRows(BaseModel):
     first: str = Field(description="File and row of the first, and what it holds, in short.")
 
 
+class Outlook(BaseModel):
+    """What would be sampled of a split."""
+
+    split: str
+    rows: int = Field(description="Rows that would be sampled.")
+    source_rows: int = Field(description="Rows of the whole split at the source.")
+
+
 class SampledSplit(BaseModel):
     """One JSON Lines file of the sample: UTF-8, one conversation a line."""
 

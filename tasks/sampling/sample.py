@@ -16,7 +16,7 @@ from tasks.sampling.conversations import but_for
 from tasks.sampling.errors import CARD, NOT_UTF8, SHOWN_FINDINGS, UNKNOWN_KEYS, DatasetError, Finding, InvalidRows
 from tasks.sampling.parameters import DatasetParameters
 from tasks.sampling.reading import SplitReader
-from tasks.sampling.results import DroppedRows, SampledDataset, SampledSplit, SourceFile
+from tasks.sampling.results import DroppedRows, Outlook, SampledDataset, SampledSplit, SourceFile
 from tasks.sampling.sameness import Seen
 from tasks.sampling.selection import Selection, selected
 from tasks.sampling.source import Source, resolve
@@ -160,13 +160,7 @@ class _Sampling:
     def _sample_split(self, purpose: str, split: str) -> dict[str, SampledSplit]:
         params = self._params
         with SplitReader(split, self._source, params) as reader:
-            size = params.sample_size(split, reader.rows)
-            if reader.rows == 0:
-                raise DatasetError(f"Split {split} of {self._source.id} has no row. Check how the dataset was written.")
-            if size == 0:
-                raise DatasetError(
-                    f"The sample of {split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
-                )
+            size = _size(params, reader)
             holds_out = purpose == TRAIN and params.validation_split is None
             share = params.validation_percent if holds_out else 0.0
             with selected(reader, size, params.method, params.seed, share, self._folder) as chosen:
@@ -227,6 +221,22 @@ class _Sampling:
             self._rules_broken.add(its.kind)
 
 
+def _size(params: DatasetParameters, reader: SplitReader) -> int:
+    """How many rows are sampled.
+
+    Raises:
+        DatasetError: none would be.
+    """
+    if reader.rows == 0:
+        raise DatasetError(f"Split {reader.split} of {params.source} has no row. Check how the dataset was written.")
+    size = params.sample_size(reader.split, reader.rows)
+    if size == 0:
+        raise DatasetError(
+            f"The sample of {reader.split} would be empty: it has {reader.rows} rows. Raise percent, or set rows."
+        )
+    return size
+
+
 def _kinds(extras: str) -> set[str]:
     """What a row's messages carry beside role and text."""
     row = json.loads(extras)
@@ -254,3 +264,28 @@ def _content(written: dict[str, SampledSplit]) -> str:
 
 def _moved(written: dict[str, SampledSplit], folder: Path) -> dict[str, SampledSplit]:
     return {purpose: its.model_copy(update={"path": folder / its.path.name}) for purpose, its in written.items()}
+
+
+def outlook(
+    params: DatasetParameters, *, workspace: "AzureMLWorkspace | None" = None, hub_token: str | None = None
+) -> dict[str, Outlook]:
+    """What `sample` would take, by what for, from the files' own accounts of their rows: no row is read of a columnar file.
+
+    Raises:
+        DatasetError: the source, a split, a file's columns or a sample's size is not as it must be.
+    """
+    names = [split for split in params.splits().values() if split is not None]
+    source = resolve(
+        params.source,
+        names,
+        subset=params.subset,
+        revision=params.revision,
+        hub_token=hub_token,
+        workspace=workspace,
+    )
+    found = {}
+    for purpose, split in params.splits().items():
+        if split is not None:
+            with SplitReader(split, source, params) as reader:
+                found[purpose] = Outlook(split=split, rows=_size(params, reader), source_rows=reader.rows)
+    return found

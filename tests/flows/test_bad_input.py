@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from blocks import AzureCredentials, AzureMLWorkspace
 from flows.finetune import finetune
+from flows.preflight import preflight
 from flows.workspaces import load_workspace
 from tasks.azure_ml.errors import InvalidConfiguration
 from tasks.stage import stage
@@ -159,6 +160,10 @@ def test_it_is_refused_before_anything_is_made(conversations: Path, case: str, l
     given = parameters(conversations)
     for group, values in changes.items():
         given[group] = {**given.get(group, {}), **values} if isinstance(values, dict) else values
+    beforehand: Any = preflight(**given)
+    blockers = [finding.sentence for finding in beforehand.findings if finding.severity == "blocker"]
+    assert not beforehand.ok
+    assert any(sentence in blocker for blocker in blockers), blockers
     state: Any = finetune(**given, return_state=True)
     assert state.is_failed(), f"{state.name}: {state.message}"
     assert sentence in str(state.message)
