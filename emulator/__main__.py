@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = command("list", _list_faults, "list the rules, with the calls that each has seen and hit", rules)
     listing.add_argument("--json", action="store_true")
     command("clear", _clear_faults, "take rules out of force", rules).add_argument("--id", help="only this one")
-    command("calls", _calls, "print the calls that reached it, as JSON lines: method, host, path, status")
+    command("calls", _calls, "print the calls that reached it, as JSON lines: method, host, path, status, at")
     command("reset", _reset, "stop it and forget everything: delete the state folder")
     return parser
 

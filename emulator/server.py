@@ -32,7 +32,8 @@ class HostService(Protocol):
 class Server:
     """Dispatches by Host, names every request, turns errors into answers and keeps the access record.
 
-    The record has method, host, path, status and milliseconds; never a query (SAS signatures) and never a header (tokens, keys).
+    The record has method, host, path, status, milliseconds and the time; never a query (SAS signatures), never a header (tokens,
+    keys).
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Server:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        started = time.perf_counter()
+        came, started = time.time(), time.perf_counter()
         host = _host(scope)
         answered: list[int] = []
 
@@ -57,7 +58,8 @@ class Server:
             if host not in control.HOSTS:
                 comp = comp_of(scope)
                 path = _path(scope) + (f"?comp={comp}" if comp else "")
-                self._calls.append({"method": scope["method"], "host": host, "path": path, "status": status})
+                of_call = {"method": scope["method"], "host": host, "path": path, "status": status}
+                self._calls.append({**of_call, "at": came})
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":

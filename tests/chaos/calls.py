@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from flows.stages import STAGES
+
 Record = Sequence[Mapping[str, Any]]
+Key = tuple[str, str, str]
+"""Method, glob and comp."""
 
 MOST_OCCASIONS = 12
 """What a run asks more often than this it polls."""
 OF_A_POLL = (1, 2, 5)
 """The occasions of a poll that stand for the rest; how many there are depends on how fast the machine is."""
 
+EVERY_STAGE = tuple(stage.name for stage in STAGES)
 GUID = 36  # characters
 
 # What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many
@@ -40,7 +45,7 @@ class Call:
     nth: int = 1
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """What all occasions of the call share."""
         return self.method, self.path, self.comp
 
@@ -66,7 +71,7 @@ class Call:
 def occasions(record: Record) -> list[Call]:
     """Every call of a record, in its order."""
     found: list[Call] = []
-    earlier: list[tuple[str, str, str]] = []
+    earlier: list[Key] = []
     for call in record:
         path, _, query = (call["host"] + call["path"]).partition("?")
         method, comp, glob = call["method"], query.removeprefix("comp="), generalised(path)
@@ -74,6 +79,26 @@ def occasions(record: Record) -> list[Call]:
         found.append(Call(method, glob, comp, before + 1))
         earlier.append((method, comp, path.lower()))
     return found
+
+
+def attributed(record: Record, times: Sequence[tuple[str, float, float]]) -> Record:
+    """The calls, each with the stages that ran when it was made, by their `times`: name, beginning and end. One of them has made
+    it, or the flow itself, or the job; where none ran, any may have."""
+
+    def stages(call: Mapping[str, Any]) -> set[str]:
+        return {name for name, began, ended in times if began <= call["at"] <= ended} or set(EVERY_STAGE)
+
+    return [{**call, "stages": stages(call)} for call in record]
+
+
+def stages_of(*records: Record) -> dict[Key, tuple[str, ...]]:
+    """Of each call the stages that may make it: of all its occasions in all the records, since how many come before the
+    nth depends on how fast the machine is."""
+    found: dict[Key, set[str]] = {}
+    for record in records:
+        for call, made in zip(occasions(record), record, strict=True):
+            found.setdefault(call.key, set()).update(made["stages"])
+    return {key: tuple(name for name in EVERY_STAGE if name in stages) for key, stages in found.items()}
 
 
 def distinct(*records: Record) -> list[Call]:
@@ -110,8 +135,8 @@ def from_first_and_last(calls: Sequence[Call]) -> list[Call]:
     return [call for call in calls if call.writes or call.nth in (1, most[call.key])]
 
 
-def _most(calls: Sequence[Call]) -> dict[tuple[str, str, str], int]:
-    most: dict[tuple[str, str, str], int] = {}
+def _most(calls: Sequence[Call]) -> dict[Key, int]:
+    most: dict[Key, int] = {}
     for call in calls:
         most[call.key] = max(call.nth, most.get(call.key, 0))
     return most

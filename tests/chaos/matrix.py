@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.calls import OF_A_POLL, Call, beyond, from_first_and_last, thinned
+from tests.chaos.calls import OF_A_POLL, Call, Key, beyond, from_first_and_last, thinned
 from tests.chaos.site import Ended, Site
+from tests.resilience.seen import Outcome, book
 
 PACK = 12
 """At most so many calls are hit in one run. A run that is not as it must be is taken apart: each of its calls gets its own."""
 MEETING_TRIES = 3
 """Runs in which a polled call may yet happen as often as it did when it was recorded."""
-LASTING = "lasting "
+LASTING, LATE = "lasting ", " s late"
 
 
 def once_effects(delay: float) -> dict[str, dict[str, Any]]:
@@ -24,7 +25,7 @@ def once_effects(delay: float) -> dict[str, dict[str, Any]]:
         "503": {"kind": "status", "status": 503, "code": "ServiceUnavailable"},
         "reset before": {"kind": "reset_before"},
         "answer lost": {"kind": "reset_after"},
-        "delay": {"kind": "delay", "seconds": delay},
+        f"answer {delay:g}{LATE}": {"kind": "delay", "seconds": delay},
     }
 
 
@@ -42,6 +43,8 @@ class Cell:
     effect: str
     trains: bool
     """Whether the run trained; otherwise it took over a finished job."""
+    stages: tuple[str, ...] = field(default=(), compare=False)
+    """Those that may make the call, as runs without faults showed."""
 
     @property
     def lasts(self) -> bool:
@@ -52,39 +55,33 @@ class Cell:
         return f"{self.call} x {self.effect}" + (" (training)" if self.trains else "")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a cell."""
-
-    cell: Cell
-    wrong: str
-    """Empty if everything is as it must be."""
-    message: str
-    """The run's last words."""
-    seconds: float
-    """Of the run."""
-    shared_with: int
-    """How many other calls were hit in the same run."""
-
+BOOK = book("faults", Cell, tuple(f"tests/chaos/{name}.py" for name in ("matrix", "site", "verdict")))
 
 Pack = tuple[Cell, ...]
 """Cells that are hit in one run: of one effect, and of one kind of run."""
 
 
-def cells(adopting: Sequence[Call], training: Sequence[Call], *, lasting: bool) -> list[Cell]:
-    """All cells, by the calls of a run that takes over a finished job and of one that trains; `lasting`: also faults that
-    last. A call that happens in both is hit in the former, which is quicker; what a training run does more, in a training
-    run."""
+def cells(
+    adopting: Sequence[Call],
+    training: Sequence[Call],
+    stages: Mapping[Key, tuple[str, ...]],
+    delay: float,
+    *,
+    lasting: bool,
+) -> list[Cell]:
+    """All cells, by the calls of a run that takes over a finished job and of one that trains, and by the stages that may make
+    each; `lasting`: also faults that last. A call that happens in both is hit in the former, which is quicker; what a
+    training run does more, in a training run."""
     more, adopting = beyond(training, adopting), thinned(adopting)
     found = [
-        Cell(call, effect, trains)
-        for effect in once_effects(0)
+        Cell(call, effect, trains, stages[call.key])
+        for effect in once_effects(delay)
         for trains, calls in ((False, adopting), (True, more))
         for call in calls
     ]
     if lasting:
         found += [
-            Cell(call, effect, trains)
+            Cell(call, effect, trains, stages[call.key])
             for effect in LASTING_EFFECTS
             for trains, calls in (
                 (False, from_first_and_last(adopting)),
@@ -108,7 +105,7 @@ def packed(wanted: Iterable[Cell]) -> list[Pack]:
         packs += _spread(group)
     return sorted(
         packs,
-        key=lambda pack: (pack[0].effect == "delay", pack[0].effect == LASTING + "503", pack[0].trains),
+        key=lambda pack: (pack[0].effect.endswith(LATE), pack[0].effect == LASTING + "503", pack[0].trains),
         reverse=True,
     )
 
@@ -127,7 +124,7 @@ def _spread(group: Sequence[Cell]) -> list[Pack]:
     return [tuple(pack) for pack in packs if pack]
 
 
-def run_pack(site: Site, pack: Pack, delay: float) -> Iterator[Outcome]:
+def run_pack(site: Site, pack: Pack, delay: float) -> Iterator[Outcome[Cell]]:
     """Runs a pack, and again one by one if it is not as it must be. A call that the run did not make is tried again alone."""
     ended = _run(site, pack, delay)
     if ended.wrong and len(pack) > 1:
@@ -136,13 +133,13 @@ def run_pack(site: Site, pack: Pack, delay: float) -> Iterator[Outcome]:
             yield from run_pack(site, (cell,), delay)
         return
     for cell in pack:
-        alone, shared_with = ended, len(pack) - 1
+        alone, how = ended, f"with {len(pack) - 1} others" if len(pack) > 1 else ""
         for _ in range(MEETING_TRIES):
             if cell.call not in alone.unmet:
                 break
-            alone, shared_with = _run(site, (cell,), delay), 0
+            alone, how = _run(site, (cell,), delay), ""
         wrong = alone.wrong or ("the run did not make the call" if cell.call in alone.unmet else "")
-        yield Outcome(cell, wrong, alone.message, alone.seconds, shared_with)
+        yield Outcome(cell, wrong, alone.state, alone.message, round(alone.seconds, 1), how)
 
 
 def _run(site: Site, pack: Pack, delay: float) -> Ended:

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from tests.chaos import verdict
 from tests.chaos.calls import MOST_OCCASIONS, OF_A_POLL, Call
-from tests.chaos.matrix import PACK, Cell, Outcome
+from tests.chaos.matrix import PACK, Cell
 from tests.chaos.site import BOUND_SECONDS
 from tests.emulated import ROOT
+from tests.resilience.page import provenance, short, summary, told
+from tests.resilience.seen import Outcome, Standing
 
 PAGE = ROOT / "docs" / "reliability.md"
-SHOWN = 400
-"""Characters of a run's last words."""
 
 HEAD = """\
 # What happens when Azure fails
 
 {summary}
 
-Written by `make chaos` from what it saw: {tested}, {day}. How the flow survives the death of its own
-processes is in [reliability-deaths.md](reliability-deaths.md).
+Written by `make chaos` from what it saw. How the flow survives the death of its own processes is in
+[reliability-deaths.md](reliability-deaths.md).
 
 ## In short
 
 {effects}
 
 * **Once**: the fault hits one occasion of one call. The run must end Completed with exactly one job, one model version, no
-  endpoint and no running job.
+  endpoint and no running job. Whatever else runs meanwhile must end Completed, in both kinds: the reaper.
 * **Lasting**: the call goes wrong from that occasion on, for as long as the run lasts. The run must end Failed within {bound} s;
   its message must name the stage and say what is the matter and what to do; it must not have doubled anything; what it could
   not release it must say, and the reaper must release it once Azure is well. A run may complete without a call only if the
@@ -49,76 +46,48 @@ faults that happen once were seen so. A run that was not as it must be was taken
 """
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What the page is about."""
-
-    version: str
-    """In words."""
-    outcomes: Sequence[Outcome]
-    planned: int | None
-    """How many cells the whole matrix has; None if that is not known."""
-    delay: float
-    """Seconds."""
-
-
-def page(tested: Tested) -> str:
-    """The page's text."""
-    outcomes = sorted(tested.outcomes, key=lambda outcome: outcome.cell.trains)
+def page(standing: Standing[Cell], *, lasting: bool = True) -> str:
+    """The page's text; `lasting`: whether faults that last were to be seen, too."""
+    outcomes = sorted(standing.outcomes.values(), key=lambda outcome: outcome.cell.trains)
     once = [outcome for outcome in outcomes if not outcome.cell.lasts]
-    lasting = [outcome for outcome in outcomes if outcome.cell.lasts]
+    for_ever = [outcome for outcome in outcomes if outcome.cell.lasts]
     text = HEAD.format(
-        summary=_summary(tested), tested=tested.version, day=f"{datetime.now(UTC):%d %B %Y}",
-        effects=_by_effect(tested), bound=BOUND_SECONDS, most=MOST_OCCASIONS,
+        summary=summary(standing) + ("" if lasting else " Faults that last were not tried."),
+        effects=_by_effect(outcomes), bound=BOUND_SECONDS, most=MOST_OCCASIONS,
         polls=", ".join(map(str, OF_A_POLL)),
         last_poll=OF_A_POLL[-1],
-        pack=PACK, shared=sum(outcome.shared_with > 0 for outcome in once), once=len(once),
+        pack=PACK, shared=sum(bool(outcome.how) for outcome in once), once=len(once),
     )  # fmt: skip
-    if red := [outcome for outcome in outcomes if outcome.wrong]:
-        text += "\n## Not as it must be\n\n"
-        text += "".join(f"* `{outcome.cell}`: {outcome.wrong}. {_short(outcome)}\n" for outcome in red)
-    if lasting:
+    text += told("Not as it must be", standing.red) + provenance(standing)
+    if for_ever:
         text += "\n## Faults that last\n\nHow the run ended: the stage it named and the seconds it took.\n\n"
-        text += _table(lasting, by=str, shown=_end)
+        text += _table(for_ever, by=str, shown=_end)
         text += "\n### The longest runs\n\nBy the stage that gave up, after its own tries and the SDKs' below them.\n\n"
-        text += _worst(lasting)
+        text += _worst(for_ever)
         text += "\n### What a run can do without\n\n"
         text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
-        text += "\n### What the runs said\n\n" + _said(lasting)
+        text += "\n### What the runs said\n\n" + _said(for_ever)
     if once:
         text += "\n## Faults that happen once\n\nHow many of the call's occasions are as they must be.\n\n"
         text += _table(once, by=_without_occasion, shown=_share)
     return text
 
 
-def line(outcome: Outcome) -> str:
-    """A line of progress."""
-    shown = f"{'RED  ' if outcome.wrong else 'green'} {outcome.seconds:6.1f} s  {outcome.cell}"
-    return shown + (f": {outcome.wrong}; {_short(outcome)}" if outcome.wrong else "")
-
-
-def _summary(tested: Tested) -> str:
-    seen, red = len(tested.outcomes), sum(bool(outcome.wrong) for outcome in tested.outcomes)
-    if tested.planned is not None and seen >= tested.planned:
-        return f"**{seen - red} of {seen} cells are as they must be; this is the whole matrix.**"
-    of = "" if tested.planned is None else f" of {tested.planned}"
-    return f"**{seen - red} of {seen} cells are as they must be. This is a part of the matrix: {seen}{of} cells were run.**"
-
-
-def _by_effect(tested: Tested) -> str:
+def _by_effect(outcomes: Sequence[Outcome[Cell]]) -> str:
     lines = ["| fault | cells | as they must be |", "|---|---|---|"]
-    for effect in dict.fromkeys(outcome.cell.effect for outcome in tested.outcomes):
-        those = [outcome for outcome in tested.outcomes if outcome.cell.effect == effect]
-        named = {"429": "429 with Retry-After, once", "delay": f"answer {tested.delay:g} s late, once"}.get(
-            effect, effect if those[0].cell.lasts else f"{effect}, once"
-        )
-        lines.append(f"| {named} | {len(those)} | {sum(not outcome.wrong for outcome in those)} |")
+    for effect in dict.fromkeys(outcome.cell.effect for outcome in outcomes):
+        those = [outcome for outcome in outcomes if outcome.cell.effect == effect]
+        named = "429 with Retry-After" if effect == "429" else effect
+        once = "" if those[0].cell.lasts else ", once"
+        lines.append(f"| {named}{once} | {len(those)} | {sum(not outcome.wrong for outcome in those)} |")
     return "\n".join(lines)
 
 
-def _table(outcomes: Sequence[Outcome], *, by: Callable[[Call], str], shown: Callable[[Sequence[Outcome]], str]) -> str:
+def _table(
+    outcomes: Sequence[Outcome[Cell]], *, by: Callable[[Call], str], shown: Callable[[Sequence[Outcome[Cell]]], str]
+) -> str:
     """A Markdown table: a line for each call as `by` names it, a column for each fault."""
-    rows: dict[str, dict[str, list[Outcome]]] = {}
+    rows: dict[str, dict[str, list[Outcome[Cell]]]] = {}
     for outcome in outcomes:
         name = by(outcome.cell.call) + ("` *t*" if outcome.cell.trains else "`")
         rows.setdefault(name, {}).setdefault(outcome.cell.effect, []).append(outcome)
@@ -131,9 +100,9 @@ def _table(outcomes: Sequence[Outcome], *, by: Callable[[Call], str], shown: Cal
     return "\n".join(lines) + "\n"
 
 
-def _worst(outcomes: Sequence[Outcome]) -> str:
+def _worst(outcomes: Sequence[Outcome[Cell]]) -> str:
     """The longest run by the stage that it failed in."""
-    worst: dict[str, Outcome] = {}
+    worst: dict[str, Outcome[Cell]] = {}
     for outcome in sorted(outcomes, key=lambda outcome: outcome.seconds):
         if stage := verdict.stage_of(outcome.message):
             worst[stage] = outcome
@@ -144,35 +113,28 @@ def _worst(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(["| stage | seconds | call and fault |", "|---|---|---|", *rows]) + "\n"
 
 
-def _share(outcomes: Sequence[Outcome]) -> str:
+def _share(outcomes: Sequence[Outcome[Cell]]) -> str:
     good = sum(not outcome.wrong for outcome in outcomes)
     text = f"{good} of {len(outcomes)}" if outcomes else ""
     return text if good == len(outcomes) else f"**{text}**"
 
 
-def _end(outcomes: Sequence[Outcome]) -> str:
+def _end(outcomes: Sequence[Outcome[Cell]]) -> str:
     return ", ".join(
         "**red**" if outcome.wrong else f"{verdict.stage_of(outcome.message) or 'completed'} {outcome.seconds:.0f}"
         for outcome in outcomes
     )
 
 
-def _said(outcomes: Sequence[Outcome]) -> str:
+def _said(outcomes: Sequence[Outcome[Cell]]) -> str:
     """The last words of the runs that failed, each once, with the calls under which they were said."""
     calls: dict[str, list[Cell]] = {}
     for outcome in outcomes:
         if verdict.stage_of(outcome.message):
-            calls.setdefault(_short(outcome), []).append(outcome.cell)
+            calls.setdefault(short(outcome.message), []).append(outcome.cell)
     return "".join(
         f"* {said}\n" + "".join(f"  * `{cell}`\n" for cell in cells) for said, cells in sorted(calls.items())
     )
-
-
-def _short(outcome: Outcome) -> str:
-    """Its last words in one line, without what differs from run to run."""
-    said = re.sub(r"ft-[a-z2-7]{26}", "ft-...", " ".join(outcome.message.split()))
-    said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "{id}", said)
-    return said if len(said) <= SHOWN else said[:SHOWN] + " ..."
 
 
 def _without_occasion(call: Call) -> str:

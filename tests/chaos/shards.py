@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.calls import Record
-from tests.chaos.matrix import Outcome, Pack, run_pack
+from tests.chaos.matrix import Cell, Pack, run_pack
 from tests.chaos.site import site
+from tests.resilience.seen import Outcome
 
 # No fork: Prefect has threads.
 _processes = multiprocessing.get_context("spawn")
@@ -42,7 +43,7 @@ class Shards:
         """Of each shard: the calls of a run that trained, and of one that took over a job, both without faults."""
         return [self._next() for _ in self.processes]
 
-    def run(self, packs: Sequence[Pack], told: Callable[[Outcome], None], until: float) -> bool:
+    def run(self, packs: Sequence[Pack], told: Callable[[Outcome[Cell]], None], until: float) -> bool:
         """Runs `packs`, and tells of each cell; returns whether it came to the end of them before `until` (monotonic)."""
         for pack in packs:
             self._packs.put(pack)

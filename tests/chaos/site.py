@@ -7,26 +7,33 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from azure.core.exceptions import ResourceNotFoundError
-from prefect import State
+from prefect.settings import PREFECT_API_URL
 
-from blocks import AzureMLWorkspace
+from flows.finetune import finetune
 from flows.reap import reap
 from tests.chaos import verdict
-from tests.chaos.calls import Call, Record
+from tests.chaos.calls import EVERY_STAGE, Call, Record, attributed
+from tests.deployments.operated import ask
 from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.flows.conftest import BLOCK, write_conversations
-from tests.flows.test_finetune import endpoints, of_run, run, running_jobs
 from tests.prefect_server import prefect_server
+from tests.resilience.verdict import FINAL, Expected, Records, not_well
+from tests.resilience.waiting import Late, await_until
 
 BOUND_SECONDS = 300
 """A run under a lasting fault has failed by then."""
 HANGS_AFTER_SECONDS = 1200
 """A run that goes on for longer than this is ended."""
+TOLD_SECONDS = 60
+"""Until Prefect's server has been told of every stage's end."""
+PATIENCE = {"tolerate_errors_minutes": 0.5, "retry_budget_seconds": 30}
+"""Of the runs. The defaults are for real outages; here nothing is learned from waiting one out."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Ended:
 
     wrong: str
     """Empty if everything is as it must be."""
+    state: str
     message: str
     seconds: float
     unmet: frozenset[Call] = frozenset()
@@ -48,23 +56,24 @@ class Hangs(BaseException):
 class Site:
     """An emulator with a saved block, a sample of conversations, and one finished job that runs can adopt."""
 
-    def __init__(self, emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path) -> None:
-        self._emulator, self._workspace, self._conversations = emulator, workspace, conversations
+    def __init__(self, emulator: Emulator, conversations: Path) -> None:
+        self._emulator, self._conversations = emulator, conversations
+        self._records = Records(emulator.client(), partial(ask, PREFECT_API_URL.value()))
         first = self._under({}, trains=True)
         self.trained = self._as_if_nothing_had_been(first, trains=True)
         """How the run ended that trained the job. Faults may have been in force."""
         self.training_record = first.record
         """The calls of that run."""
-        assert first.state is not None and first.state.is_completed(), f"the run that trains: {self.trained}"
-        self._trained_by = of_run(first.state.result())
+        assert first.state == "Completed", f"the run that trains: {self.trained}"
+        self._trained_by = str(first.id)
 
     def record(self, *, trains: bool) -> Record:
-        """The calls of a run without faults; it runs one. Not those of the workspace's first run, which uploads what the
-        later ones find there."""
+        """The calls of a run without faults, with the stages that may have made them; it runs one. Not those of the workspace's
+        first run, which uploads what the later ones find there."""
         done = self._under({}, trains=trains)
         ended = self._as_if_nothing_had_been(done, trains=trains)
         assert not ended.wrong, f"a run without faults: {ended}"
-        return done.record
+        return attributed(done.record, self._stage_times(done.id))
 
     def once(self, faults: Sequence[tuple[Call, dict[str, Any]]], *, trains: bool) -> Ended:
         """One run in which each of `faults` happens once: it must complete as if there were none."""
@@ -78,34 +87,48 @@ class Site:
         done = self._under({(call, 0): effect}, trains=trains)
         if done.unmet:
             return self._as_if_nothing_had_been(done, trains=trains)
-        wrong = list(done.wrong)
-        if done.state is not None and done.state.name == "Completed":
-            wrong += [] if verdict.may_do_without(call) else ["completed, though it cannot do without the call"]
-            wrong += done.unlike(jobs=int(trains), versions=1)
-        elif done.state is not None:
-            wrong += [] if done.state.name == "Failed" else [f"ended {done.state.name}"]
-            wrong += verdict.faults_of(done.message)
-            wrong += [f"submitted {done.jobs} jobs"] if done.jobs > trains else []
-            wrong += [f"registered {done.versions} versions"] if done.versions > 1 else []
-        if left := self._left():
+        if done.state == "Completed":
+            may = verdict.may_do_without(call)
+            wrong = done.unlike(_good(trains)) + ([] if may else ["completed, though it cannot do without the call"])
+        else:
+            wrong = done.unlike(Expected("Failed", range(trains + 1), (0, 1))) + verdict.faults_of(done.message)
+        if left := self._records.left():
             wrong += [] if verdict.UNRELEASED in done.message else [f"it does not say that it {one}" for one in left]
-            reap(grace_minutes=0, ttl_hours=0)
-            wrong += [f"the reaper {one}" for one in self._left()]
+            reap(grace_minutes=0, ttl_hours=0, return_state=True)
+            wrong += [f"the reaper {one}" for one in self._records.left()]
         if done.seconds > BOUND_SECONDS:
             wrong.append(f"took {done.seconds:.0f} s")
-        return Ended("; ".join(wrong), done.message, done.seconds)
+        return self._judged(done, wrong)
 
     def _as_if_nothing_had_been(self, done: _Run, *, trains: bool) -> Ended:
-        wrong = list(done.wrong)
-        if done.state is not None:
-            wrong += [] if done.state.name == "Completed" else [f"ended {done.state.name}"]
-            wrong += done.unlike(jobs=int(trains), versions=1)
-        return Ended("; ".join(wrong + self._left()), done.message, done.seconds, done.unmet)
+        return self._judged(done, done.unlike(_good(trains)) + self._records.left())
+
+    def _judged(self, done: _Run, wrong: list[str]) -> Ended:
+        """With every other run since it began: those of the reaper."""
+        since = self._records.runs(flow_runs={"start_time": {"after_": done.since}})
+        wrong += not_well(other for other in since if other["id"] != str(done.id))
+        return Ended("; ".join(wrong), done.state, done.message, done.seconds, done.unmet)
+
+    def _stage_times(self, id: UUID) -> list[tuple[str, float, float]]:
+        """Name, beginning and end of each of the run's stages. If the server was not told of all: of every stage, always."""
+
+        def ended() -> list[tuple[str, float, float]]:
+            tasks = [task for task in self._records.tasks(id) if task["state_type"] in FINAL]
+            names = [str(task["name"]).rpartition("-")[0] for task in tasks]
+            times = [(_seconds(task["start_time"]), _seconds(task["end_time"])) for task in tasks]
+            return (
+                [(name, *time) for name, time in zip(names, times, strict=True)] if {*EVERY_STAGE} <= {*names} else []
+            )
+
+        try:
+            return await_until(ended, TOLD_SECONDS, f"the end of every stage of {id}")
+        except Late:
+            return []
 
     def _under(self, faults: dict[tuple[Call, int], dict[str, Any]], *, trains: bool) -> _Run:
         """One run under `faults`, by call and how often (0: for ever)."""
         jobs, model = self._jobs(), f"chaos-{uuid4().hex[:8]}"
-        done = _Run()
+        done = _Run(since=datetime.now(UTC).isoformat())
         self._emulator.ask("DELETE", "/calls")
         with ExitStack() as rules:
             ids = {
@@ -115,48 +138,49 @@ class Site:
             began = time.monotonic()
             try:
                 with _ended_after(HANGS_AFTER_SECONDS):
-                    done.state = self._run(model, trains=trains)
+                    self._run(model, trains=trains)
             except Hangs:
                 done.wrong.append(f"did not end in {HANGS_AFTER_SECONDS} s")
             done.seconds = time.monotonic() - began
             done.unmet = frozenset(call for id, call in ids.items() if not self._emulator.hits(id))
         done.record = self._emulator.ask("GET", "/calls")
-        done.jobs, done.versions = len(self._jobs() - jobs), self._versions(model)
+        done.jobs, done.versions = len(self._jobs() - jobs), self._records.versions(model)
+        of_flow = {"flows": {"name": {"any_": [finetune.name]}}}
+        [found] = self._records.runs(**of_flow, flow_runs={"start_time": {"after_": done.since}})
+        done.id, done.state, done.message = UUID(found["id"]), found["state_name"], found["state"]["message"] or ""
         return done
 
-    def _run(self, model: str, *, trains: bool) -> State[Any]:
+    def _run(self, model: str, *, trains: bool) -> None:
         """Every run has a cluster of its own, and a training run has data of its own, so that it creates and uploads what
         the first of its kind does."""
         own = f"a{uuid4().hex[:7]}"  # a cluster's name must not end in a dash and digits
-        more: dict[str, Any] = {"registration": {"name": model}, "compute": {"cluster": f"chaos-{own}"}}
-        if trains:
-            more["dataset"] = {"source": str(self._conversations), "percent": 90, "seed": int(own, 16) % 2**31}
-        else:
-            more["resume_run"] = self._trained_by
-        # The defaults are for real outages; here nothing is learned from waiting one out.
-        more["pipeline"] = {"tolerate_errors_minutes": 0.5}
-        more["scoring"] = {"max_new_tokens": 4, "rows": 2, "retry_budget_seconds": 30}
-        return run(self._conversations, **more)
+        data = {"percent": 90, "seed": int(own, 16) % 2**31} if trains else {"percent": 100}
+        parameters: dict[str, Any] = {
+            "dataset": {"source": str(self._conversations), **data},
+            "compute": {"cluster": f"chaos-{own}"},
+            "training": {"max_steps": 6, "learning_rate": 0.001, "logging_steps": 2},
+            "pipeline": {"tolerate_errors_minutes": PATIENCE["tolerate_errors_minutes"]},
+            "registration": {"name": model},
+            "deployment": {"liveness_initial_delay": 1},
+            "scoring": {"max_new_tokens": 4, "rows": 2, "retry_budget_seconds": PATIENCE["retry_budget_seconds"]},
+            "resume_run": None if trains else self._trained_by,
+        }
+        finetune(**parameters, return_state=True)
 
     def _jobs(self) -> set[str]:
-        return {str(job.name) for job in self._workspace.client().jobs.list() if job is not None}
-
-    def _versions(self, model: str) -> int:
-        try:
-            return len(list(self._workspace.client().models.list(name=model)))
-        except ResourceNotFoundError:
-            return 0
-
-    def _left(self) -> list[str]:
-        left = [f"left endpoint {name}" for name in endpoints(self._workspace)]
-        return left + [f"left job {name} running" for name in running_jobs(self._workspace)]
+        return {str(job.name) for job in self._records.jobs()}
 
 
 @dataclass
 class _Run:
-    """One run: its final state (None if it had to be ended), what it made, and what is the matter with the run itself."""
+    """One run: its final state, what it made, and what is the matter with the run itself."""
 
-    state: State[Any] | None = None
+    since: str
+    """When it was begun, as ISO 8601 has it."""
+    id: UUID = field(default_factory=uuid4)
+    state: str = ""
+    message: str = ""
+    """Its last words."""
     jobs: int = 0
     versions: int = 0
     seconds: float = 0.0
@@ -164,24 +188,25 @@ class _Run:
     unmet: frozenset[Call] = frozenset()
     wrong: list[str] = field(default_factory=list)
 
-    @property
-    def message(self) -> str:
-        """Its last words."""
-        return "" if self.state is None else str(self.state.message)
+    def unlike(self, expected: Expected) -> list[str]:
+        """How its end and what it made differ from it."""
+        return self.wrong + expected.unlike(self.state, self.jobs, self.versions)
 
-    def unlike(self, *, jobs: int, versions: int) -> list[str]:
-        """How what it made differs from what it had to make."""
-        found = [] if self.jobs == jobs else [f"submitted {self.jobs} jobs"]
-        return found + ([] if self.versions == versions else [f"registered {self.versions} versions"])
+
+def _good(trains: bool) -> Expected:
+    return Expected("Completed", {int(trains)}, {1})
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 @contextmanager
 def site(folder: Path) -> Iterator[Site]:
     """A site of its own, with its own emulator and Prefect server, over an empty `folder`."""
     with running_emulator(folder / "state") as emulator, pointed_at(emulator), prefect_server(folder / "prefect"):
-        workspace = emulator.block()
-        workspace.save(BLOCK, overwrite=True)
-        yield Site(emulator, workspace, write_conversations(folder / "conversations"))
+        emulator.block().save(BLOCK, overwrite=True)
+        yield Site(emulator, write_conversations(folder / "conversations"))
 
 
 @contextmanager

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from tests.chaos.calls import OF_A_POLL, Call, beyond, distinct, from_first_and_last, occasions, thinned
-from tests.chaos.matrix import PACK, Cell, cells, packed
+from tests.chaos.calls import (
+    EVERY_STAGE,
+    OF_A_POLL,
+    Call,
+    attributed,
+    beyond,
+    distinct,
+    from_first_and_last,
+    occasions,
+    stages_of,
+    thinned,
+)
+from tests.chaos.matrix import LASTING_EFFECTS, PACK, Cell, cells, once_effects, packed
 from tests.chaos.verdict import may_do_without
 
 HOST = "management.azure.com"
@@ -65,7 +76,7 @@ def test_lasting_faults_begin_at_every_write_and_at_the_first_and_the_last_read(
 
 def test_no_pack_has_two_occasions_of_one_call_and_every_cell_is_in_one() -> None:
     calls = distinct([call("GET", f"/{letter}") for letter in "abcdefghij" for _ in range(4)])
-    wanted = cells(calls, calls, lasting=True)
+    wanted = cells(calls, calls, {call.key: EVERY_STAGE for call in calls}, delay=15, lasting=True)
     packs = packed(wanted)
     assert sorted(map(str, wanted)) == sorted(str(cell) for pack in packs for cell in pack)
     for pack in packs:
@@ -73,6 +84,30 @@ def test_no_pack_has_two_occasions_of_one_call_and_every_cell_is_in_one() -> Non
         assert len({(cell.effect, cell.trains) for cell in pack}) == 1
         assert all(one.call.key != other.call.key for one, other in combinations(pack, 2))
         assert len(pack) == 1 or not pack[0].lasts
+
+
+def test_a_call_belongs_to_every_stage_that_ran_when_it_was_made_and_to_all_if_none_did() -> None:
+    times = [("sample_dataset", 1.0, 5.0), ("validate_compute", 3.0, 6.0)]
+    first, later = (
+        attributed([{**call("GET", path), "at": at} for path, at in made], times)
+        for made in ([("/a", 1.0), ("/b", 4.0), ("/c", 7.0), ("/d", 6.0)], [("/a", 2.0), ("/a", 6.0)])
+    )
+    assert stages_of(first, later) == {
+        ("GET", f"{HOST}/a", ""): ("sample_dataset", "validate_compute"),
+        ("GET", f"{HOST}/b", ""): ("sample_dataset", "validate_compute"),
+        ("GET", f"{HOST}/c", ""): EVERY_STAGE,
+        ("GET", f"{HOST}/d", ""): ("validate_compute",),
+    }
+    assert stages_of(first)["GET", f"{HOST}/a", ""] == ("sample_dataset",)
+
+
+def test_a_cell_has_its_call_s_stages_and_is_the_same_cell_whatever_they_are() -> None:
+    [one] = distinct([call("PUT", "/a")])
+    wanted = cells([one], [one], {one.key: ("teardown",)}, delay=2, lasting=True)
+    assert {cell.stages for cell in wanted} == {("teardown",)}
+    assert wanted == [Cell(one, effect, trains=False) for effect in (*once_effects(2), *LASTING_EFFECTS)]
+    # What was seen of a delay of two seconds says nothing of one of fifteen.
+    assert f"PUT {HOST}/a x answer 2 s late" in map(str, wanted)
 
 
 def test_only_the_named_calls_can_be_done_without() -> None:

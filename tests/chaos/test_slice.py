@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks import AzureMLWorkspace
-from tests.chaos.calls import distinct
+from tests.chaos.calls import distinct, stages_of
 from tests.chaos.matrix import LASTING_EFFECTS, once_effects
 from tests.chaos.site import Site
 from tests.emulated import Emulator
@@ -30,14 +29,12 @@ READS = {
     "503": "*/registries/azureml/models/*",
     "reset before": "*/history/*/children",
     "answer lost": "*/mlflow/metrics/get-history",
-    "delay": "*/mfeOperationsStatus/*",
+    "answer 1 s late": "*/mfeOperationsStatus/*",
 }
 
 
 @pytest.fixture(scope="module")
-def under_faults(
-    emulator: Emulator, workspace: AzureMLWorkspace, conversations: Path
-) -> Iterator[tuple[Site, list[int]]]:
+def under_faults(emulator: Emulator, workspace: object, conversations: Path) -> Iterator[tuple[Site, list[int]]]:
     """A site whose own run, the one that trains, lost the first answer to every write, and met a failing read of each kind;
     and how many calls each rule hit."""
     kinds = once_effects(delay=1.0)
@@ -55,7 +52,7 @@ def under_faults(
             rules.enter_context(emulator.fault({"method": "GET", "path": path}, kinds[name]))
             for name, path in READS.items()
         ]
-        site = Site(emulator, workspace, conversations)
+        site = Site(emulator, conversations)
         hits = {rule["id"]: rule["hits"] for rule in emulator.ask("GET", "/faults")}
     yield site, [hits[id] for id in put]
 
@@ -80,3 +77,12 @@ def test_a_write_that_stays_forbidden_fails_the_run_in_words_and_leaves_nothing(
     ended = site.lasting(deployment, LASTING_EFFECTS["lasting 403"], trains=False)
     assert not ended.wrong, f"{ended.wrong}; {ended.message}"
     assert "Stage create_deployment failed: " in ended.message
+
+
+def test_a_call_is_attributed_to_the_stage_that_makes_it(under_faults: tuple[Site, list[int]]) -> None:
+    site, _ = under_faults
+    stages = {call[:2]: names for call, names in stages_of(site.record(trains=False)).items()}
+    [scored] = [names for (method, path), names in stages.items() if method == "POST" and path.endswith("/score")]
+    [deleted] = [names for (method, path), names in stages.items() if method == "DELETE"]
+    [found] = [names for (method, path), names in stages.items() if path.endswith("/registries/azureml/discovery")]
+    assert (scored, deleted, found) == (("smoke_score",), ("teardown",), ("resolve_credentials",))

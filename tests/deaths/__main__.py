@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
 import sys
+import tempfile
+import traceback
+from pathlib import Path
 
-from tests.deaths import report, seen
-from tests.deaths.cells import WHOLE
-from tests.emulated import ROOT
+import tests.conftest  # noqa: F401 - first: with a Prefect of its own, whatever the shell is set up for
+from tests.deaths import report
+from tests.deaths.cells import BOOK, WHOLE, Death
+from tests.deaths.matrix import OF_EVERYTHING, SETTINGS, run_all
+from tests.deaths.site import site
+from tests.resilience.session import Session, parser
 
-PARTS = ("server or shutdown", "worker and SIGKILL", "not server and not worker")
+OF_WORKERS = (Death.WORKER_KILLED,)
+PARTS = (OF_EVERYTHING, OF_WORKERS, [death for death in Death if death not in (*OF_EVERYTHING, *OF_WORKERS)])
 """Each on a stack of its own, one after the other: what strikes a worker or a server strikes every run that it has."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0 only if every cell is as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m tests.deaths", description=__doc__)
-    parser.add_argument("--resume", action="store_true", help="do not run again what earlier commands found green")
-    options = parser.parse_args(arguments)
-    if not options.resume:
-        seen.SEEN.unlink(missing_ok=True)
-    env = {**os.environ, seen.KEEPING: str(seen.SEEN)}
-    for part in PARTS:
-        whole = str(ROOT / "tests" / "deaths" / "whole.py")
-        subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--timeout=0", whole, "-k", part], cwd=ROOT, env=env, check=False
-        )
-    report.write(list(seen.every(seen.SEEN)))
-    green = sum(not outcome.wrong for outcome in seen.kept(seen.SEEN))
-    print(f"{green} of {len(WHOLE)} cells are as they must be; see {report.PAGE}")
-    return 0 if green == len(WHOLE) else 1
+    session = Session(BOOK, parser("python -m tests.deaths", __doc__).parse_args(arguments), SETTINGS)
+    wanted = session.wanted(WHOLE)
+    for deaths in PARTS:
+        if cells := [cell for cell in wanted if cell.death in deaths]:
+            try:
+                with tempfile.TemporaryDirectory(prefix="deaths-") as folder, site(Path(folder)) as here:
+                    run_all(here, cells, session.tell)
+            except Exception:  # the other parts have stacks of their own
+                traceback.print_exc()
+    return session.end(report.page, report.PAGE)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flows.stages import STAGES
+from tests.resilience.seen import book
+from tests.resilience.verdict import Expected
 
 
 class Stage(StrEnum):
@@ -43,6 +45,34 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.stage} x {self.death}"
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The one, by its name."""
+        return (self.stage.value,)
+
+    @property
+    def expected(self) -> Expected:
+        """How the run must end that meets its last death here, and what it may have made by then."""
+        if self.death.survived:
+            return Expected("Completed", {1}, {1})
+        ended = "Cancelled" if self.death is Death.CANCELLED else "Crashed"
+        return Expected(ended, self._made_by(Stage["SUBMIT_PIPELINE"]), self._made_by(Stage["REGISTER_MODEL"]))
+
+    def _made_by(self, maker: Stage) -> set[int]:
+        """How many of what the stage `maker` makes: one after it, none before it, and in it nobody knows."""
+        here, there = list(Stage).index(self.stage), list(Stage).index(maker)
+        return {0, 1} if here == there else {int(here > there)}
+
+
+BOOK = book(
+    "deaths",
+    Cell,
+    (
+        "deployments",
+        "prefect.yaml",
+        *(f"tests/deaths/{name}.py" for name in ("cells", "holds", "ordeal", "site", "strikes", "verdict")),
+    ),
+)
 
 WHOLE = [Cell(stage, death) for stage in Stage for death in Death]
 

@@ -15,21 +15,8 @@ class OwnNames:
     """What a run calls its things, so that its calls are told from those of other runs."""
 
     run: RunNames
-    word: str
-    """Part of the name of everything that the parameters may name."""
-
-    @property
-    def cluster(self) -> str:
-        return f"deaths-{self.word}"
-
-    @property
-    def model(self) -> str:
-        return f"deaths-{self.word}"
-
-    @property
-    def data(self) -> str:
-        """A data asset."""
-        return f"deaths-{self.word}"
+    given: str
+    """Of everything that the parameters may name: cluster, model, data asset."""
 
 
 SHARED = (Stage["RESOLVE_CREDENTIALS"], Stage["FIND_FOUNDATION_MODEL"])
@@ -42,14 +29,14 @@ def held_call(stage: Stage, names: OwnNames) -> dict[str, str]:
     method, path = {
         Stage["RESOLVE_CREDENTIALS"]: ("GET", "*/registries/azureml/discovery"),
         Stage["FIND_FOUNDATION_MODEL"]: ("GET", "*/registries/azureml/models/*"),
-        Stage["SAMPLE_DATASET"]: ("GET", f"*/data/{names.data}/versions/*"),
+        Stage["SAMPLE_DATASET"]: ("GET", f"*/data/{names.given}/versions/*"),
         Stage["CHECK_ENDPOINT_NAME"]: ("GET", f"*/onlineEndpoints/{endpoint}"),
-        Stage["VALIDATE_COMPUTE"]: ("PUT", f"*/computes/{names.cluster}"),
+        Stage["VALIDATE_COMPUTE"]: ("PUT", f"*/computes/{names.given}"),
         Stage["SUBMIT_PIPELINE"]: ("PUT", f"*/jobs/{job}"),
         Stage["CREATE_ENDPOINT"]: ("PUT", f"*/onlineEndpoints/{endpoint}"),
         Stage["WAIT_FOR_PIPELINE"]: ("GET", f"*/runs/{job}/children"),
-        Stage["REVIEW_METRICS"]: ("GET", f"*/models/{names.model}/versions"),
-        Stage["REGISTER_MODEL"]: ("PUT", f"*/models/{names.model}/versions/*"),
+        Stage["REVIEW_METRICS"]: ("GET", f"*/models/{names.given}/versions"),
+        Stage["REGISTER_MODEL"]: ("PUT", f"*/models/{names.given}/versions/*"),
         Stage["CREATE_DEPLOYMENT"]: ("PUT", f"*/onlineEndpoints/{endpoint}/deployments/*"),
         Stage["SMOKE_SCORE"]: ("POST", f"{endpoint}.*/score"),
         Stage["TEARDOWN"]: ("DELETE", f"*/onlineEndpoints/{endpoint}"),

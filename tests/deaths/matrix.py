@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.deaths import strikes
 from tests.deaths.cells import Cell, Death, Stage
-from tests.deaths.ordeal import Struck, held, is_met, judged, ordeal, started
-from tests.deaths.site import Late, Site, await_until
-from tests.deaths.verdict import Outcome
+from tests.deaths.ordeal import Struck, Told, held, is_met_or_final, judged, ordeal, started
+from tests.deaths.site import ASKED_SECONDS, HEARTBEAT_SECONDS, SILENT_SECONDS, Site
+from tests.resilience.waiting import Late, await_until
 
 AT_ONCE = 4
 """Runs at the same time on a machine of two cores: most of a run is waiting."""
+SETTINGS = {
+    "runs at once": AT_ONCE,
+    "heartbeat_seconds": HEARTBEAT_SECONDS,
+    "silent_seconds": f"{SILENT_SECONDS} + {ASKED_SECONDS}",
+}
 GATHER_SECONDS = 420
 OF_EVERYTHING = (Death.SERVER_RESTARTED, Death.WORKER_SHUT_DOWN)
 """What all runs feel, so that only one is under way."""
 
-Told = Callable[[Outcome], None]
-
 
 def run_all(site: Site, cells: Iterable[Cell], told: Told) -> None:
-    """Runs every one of `cells` and tells of each."""
+    """Runs every one of `cells` and tells of each, from several threads."""
     wanted = sorted(set(cells), key=lambda cell: list(Stage).index(cell.stage))
-    lock = threading.Lock()
-
-    def tell(outcome: Outcome) -> None:
-        with lock:
-            told(outcome)
-
     settle: Callable[[Told], None] | None = None
     for share in _together([cell for cell in wanted if cell.death is Death.WORKER_KILLED]):
         if settle:
-            settle(tell)
+            settle(told)
         settle = kill_with_the_worker(site, share)
     beside_others, alone = _shares(wanted)
     with ThreadPoolExecutor(AT_ONCE + 1) as pool:
         # Nobody has to be there while dead runs wait to be noticed.
-        under_way = [pool.submit(settle, tell)] if settle else []
-        under_way += [pool.submit(ordeal, site, share, tell) for share in beside_others]
+        under_way = [pool.submit(settle, told)] if settle else []
+        under_way += [pool.submit(ordeal, site, share, told) for share in beside_others]
     for done in under_way:
         done.result()
     for share in alone:
-        ordeal(site, share, tell)
+        ordeal(site, share, told)
 
 
 def _shares(cells: Sequence[Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
@@ -81,7 +77,7 @@ def kill_with_the_worker(site: Site, cells: Sequence[Cell]) -> Callable[[Told], 
     def meet(cell: Cell) -> None:
         run, hold = runs[cell], holds[cell]
         try:
-            await_until(lambda: is_met(run, hold) or run.is_final, GATHER_SECONDS, f"{run.id} in {cell.stage}")
+            await_until(lambda: is_met_or_final(run, hold), GATHER_SECONDS, f"{run.id} in {cell.stage}")
             if run.is_final:
                 raise Late(f"it was {run.read()['state_name']} before")
             strikes.freeze(run)

@@ -10,8 +10,10 @@ from functools import partial
 from tests.deaths import strikes
 from tests.deaths.cells import Cell, Death, Stage
 from tests.deaths.holds import SHARED, Hold
-from tests.deaths.site import Late, Run, Site, await_until
-from tests.deaths.verdict import Outcome, judge, recovery
+from tests.deaths.site import Run, Site
+from tests.deaths.verdict import judge, recovery
+from tests.resilience.seen import Outcome
+from tests.resilience.waiting import Late, await_until
 
 MET_SECONDS = 420
 FINAL_SECONDS = 600
@@ -20,7 +22,7 @@ SLOW_HOLD_SECONDS = 25.0
 """Longer than the command that cancels takes to start, than Prefect takes to tell which task is running, and than the server's
 restart takes."""
 
-Told = Callable[[Outcome], None]
+Told = Callable[[Outcome[Cell]], None]
 
 
 @dataclass
@@ -58,16 +60,12 @@ def held(run: Run, cell: Cell) -> Hold:
     return Hold(run.site.emulator, cell.stage, run.names, SLOW_HOLD_SECONDS if slow else HOLD_SECONDS)
 
 
-def is_met(run: Run, hold: Hold) -> bool:
-    """Whether the run is in the stage now."""
-    return hold.hit and (hold.stage not in SHARED or run.is_in(hold.stage))
+def is_met_or_final(run: Run, hold: Hold) -> bool:
+    """Whether the run is in the stage now, or will never be."""
+    return (hold.hit and (hold.stage not in SHARED or run.is_in(hold.stage))) or run.is_final
 
 
-def _is_met_or_final(run: Run, hold: Hold) -> bool:
-    return is_met(run, hold) or run.is_final
-
-
-def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome]:
+def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome[Cell]]:
     """The outcomes of the first cells, as far as one run goes; of one at least."""
     run = started(site, cells)
     struck: list[Struck] = []
@@ -75,7 +73,7 @@ def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome]:
     trouble = ""
     try:
         for cell, following in zip(cells, [*cells[1:], None], strict=True):
-            await_until(partial(_is_met_or_final, run, hold), MET_SECONDS, f"{run.id} in {cell.stage}")
+            await_until(partial(is_met_or_final, run, hold), MET_SECONDS, f"{run.id} in {cell.stage}")
             if struck:
                 struck[-1].back_at = time.monotonic()
             if not hold.hit:
@@ -84,7 +82,7 @@ def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome]:
             hold = held(run, following) if following and cell.death.survived else hold
             before.lift()
             struck.append(Struck(cell, time.monotonic()))
-            strikes.strike(cell.death, run, before)
+            strikes.STRIKES[cell.death](run, before)
             if hold is before:
                 break
             if cell.death is not Death.SERVER_RESTARTED and hold.hit:
@@ -106,18 +104,11 @@ def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome]:
     yield from judged(run, struck, trouble)
 
 
-def judged(run: Run, struck: Sequence[Struck], trouble: str) -> Iterator[Outcome]:
+def judged(run: Run, struck: Sequence[Struck], trouble: str) -> Iterator[Outcome[Cell]]:
     """The outcome of every death that the run met."""
-    verdict = judge(run, struck[-1].cell)
-    how = recovery(run)
+    wrong, clear_at = judge(run, struck[-1].cell)
+    how, state = recovery(run), run.read()["state"]
     for met in struck:
-        yield Outcome(
-            met.cell,
-            "; ".join([*([trouble] if trouble else []), *verdict.wrong]),
-            verdict.ended,
-            round((met.back_at or verdict.clear_at) - met.at, 1),
-            how,
-            verdict.jobs,
-            verdict.versions,
-            verdict.message[:500],
-        )
+        seconds = round((met.back_at or clear_at) - met.at, 1)
+        said = "; ".join([*([trouble] if trouble else []), *wrong])
+        yield Outcome(met.cell, said, state["name"], (state["message"] or "")[:500], seconds, how)

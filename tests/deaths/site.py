@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,41 +17,21 @@ import psutil
 from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
 from deployments.stack.processes import Processes
-from tasks.azure_ml.errors import is_not_found
-from tasks.naming import RunNames, run_id_of
+from tasks.naming import RunNames
 from tests.deaths.holds import OwnNames
 from tests.deployments.operated import OF_MANUAL, SMALL, Operator
 from tests.emulated import Emulator, free_port, pointed_at
 from tests.flows.conftest import write_conversations
 from tests.processes import alive_where
+from tests.resilience.verdict import FINAL, Records
+from tests.resilience.waiting import await_until
 
 HEARTBEAT_SECONDS = 30
 """The least that Prefect takes; the stack's own is 180."""
 SILENT_SECONDS, ASKED_SECONDS = 50, 40
 """After which a run is asked after, and then given up; the project's own are 300 s and 240 s."""
-FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 ZOMBIES = "crash-zombies"
-POLL_SECONDS = 0.3
 AWAY_SECONDS = 120
-
-
-class Late(AssertionError):
-    """Something did not happen in time."""
-
-
-def await_until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first answer of `happened` that is true.
-
-    Raises:
-        Late: there was none.
-    """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):  # the server may be away
-            if answer := happened():
-                return answer
-        time.sleep(POLL_SECONDS)
-    raise Late(f"not within {seconds:.0f} s: {what}")
 
 
 @dataclass(frozen=True)
@@ -73,9 +52,9 @@ class Site:
         return Processes(self.operator.stack.home)
 
     @cached_property
-    def client(self) -> Any:
-        """The real MLClient, for judging what is there."""
-        return self.emulator.client()
+    def records(self) -> Records:
+        """For judging what is there."""
+        return Records(self.emulator.client(), self.ask)
 
     def start(self, *, from_asset: bool = False, **job_variables: Any) -> Run:
         """A run of seconds on things of its own. `from_asset`: its dataset is a data asset, else a folder."""
@@ -136,28 +115,6 @@ class Site:
         assert found is not None
         return found
 
-    def job(self, name: str) -> Any:
-        """The job called `name`, or None."""
-        try:
-            return self.client.jobs.get(name)
-        except Exception as error:
-            if is_not_found(error):
-                return None
-            raise
-
-    def endpoints_of(self, run_id: UUID) -> set[str]:
-        """The endpoints that carry the run's tag."""
-        return {str(found.name) for found in self.client.online_endpoints.list() if run_id_of(found.tags) == run_id}
-
-    def versions_of(self, model: str) -> int:
-        """How many versions of `model` are registered."""
-        try:
-            return len(list(self.client.models.list(name=model)))
-        except Exception as error:
-            if is_not_found(error):
-                return 0
-            raise
-
     def _asset(self, name: str) -> str:
         from azure.ai.ml.entities import Data
 
@@ -165,7 +122,7 @@ class Site:
         shutil.copytree(self.conversations, folder)
         # The SDK names an upload by its content, and two at the same time would meet.
         (folder / "README.md").write_text(name)
-        self.client.data.create_or_update(Data(name=name, version="1", type="uri_folder", path=str(folder)))
+        self.records.client.data.create_or_update(Data(name=name, version="1", type="uri_folder", path=str(folder)))
         return f"azureml:{name}:1"
 
 
@@ -180,12 +137,11 @@ class Run:
 
     @cached_property
     def names(self) -> OwnNames:
-        return OwnNames(RunNames(self.id), self.word)
+        return OwnNames(RunNames(self.id), f"deaths-{self.word}")
 
     def read(self) -> dict[str, Any]:
         """The run as Prefect's server knows it."""
-        [found] = self.site.ask("/flow_runs/filter", {"flow_runs": {"id": {"any_": [str(self.id)]}}})
-        return found
+        return self.site.records.run(self.id)
 
     @property
     def is_final(self) -> bool:

@@ -13,16 +13,13 @@ import psutil
 from tasks.azure_ml.states import ENDED_BADLY, word
 from tests.deaths.cells import Death, Stage
 from tests.deaths.holds import SHARED, Hold, held_call
-from tests.deaths.site import FINAL, Run, Site, await_until
+from tests.deaths.site import Run, Site
 from tests.processes import alive_where, is_alive
+from tests.resilience.verdict import FINAL
+from tests.resilience.waiting import await_until
 
 GONE_SECONDS = 120
 STATE_SECONDS = 300
-
-
-def strike(death: Death, run: Run, hold: Hold) -> None:
-    """Does it; returns when it is done and the run is on its own again."""
-    _STRIKES[death](run, hold)
 
 
 def freeze(run: Run) -> None:
@@ -85,25 +82,15 @@ def _rescheduled(run: Run, hold: Hold) -> None:
         )
         _signal([supervisor], signal.SIGTERM)
         _await_end(supervisor)
-        await_until(partial(_is_handed_back, run, before), STATE_SECONDS, f"{run.id} handed back at {at}")
+        await_until(
+            partial(lambda before: _handed_back(run) > before, before), STATE_SECONDS, f"{run.id} handed back at {at}"
+        )
 
 
 def _handed_back(run: Run) -> int:
     """How often the run was to wait for another process."""
     states = run.site.ask(f"/flow_run_states/?flow_run_id={run.id}", method="GET")
     return sum(state["name"] == "AwaitingRetry" for state in states)
-
-
-def _is_handed_back(run: Run, before: int) -> bool:
-    return _handed_back(run) > before
-
-
-def _worker_killed(run: Run, hold: Hold) -> None:
-    freeze(run)
-    await_answer(run, hold)
-    kill_worker(run.site)
-    kill(run)
-    run.site.start_worker()
 
 
 def _worker_shut_down(run: Run, hold: Hold) -> None:
@@ -135,27 +122,27 @@ def _suspended(run: Run, hold: Hold) -> None:
         f"/flow_runs/{run.id}/set_state",
         {"state": {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}},
     )
-    had = site.endpoints_of(run.id)
+    had = site.records.endpoints(run.id)
     _await_gone(run, STATE_SECONDS)
     if run.read()["state_type"] in FINAL:
         return  # it was in its last stage
-    job = site.job(run.names.run.job(1))
+    job = site.records.job(run.names.run.job(1))
     assert job is None or word(job.status) not in ENDED_BADLY, f"a suspended run's job is {job.status}"
     if hold.stage is not Stage["TEARDOWN"]:  # which deletes it
-        assert had <= site.endpoints_of(run.id), f"a suspended run has lost {had}"
+        assert had <= site.records.endpoints(run.id), f"a suspended run has lost {had}"
     site.ask(f"/flow_runs/{run.id}/resume")
 
 
-_STRIKES: dict[Death, Callable[[Run, Hold], None]] = {
+STRIKES: dict[Death, Callable[[Run, Hold], None]] = {
     Death.KILLED: _killed,
     Death.TERMINATED: _terminated,
     Death.RESCHEDULED: _rescheduled,
-    Death.WORKER_KILLED: _worker_killed,
     Death.WORKER_SHUT_DOWN: _worker_shut_down,
     Death.CANCELLED: _cancelled,
     Death.SERVER_RESTARTED: _server_restarted,
     Death.SUSPENDED: _suspended,
 }
+"""What does each; it returns when it is done and the run is on its own again. A worker is killed with many runs at a time."""
 
 
 def _with_word(run: Run, part: str) -> list[psutil.Process]:

@@ -26,6 +26,24 @@ SECRET_BLOCK = "with-a-secret"
 OF_MANUAL = {"deployments": {"name": {"any_": ["manual"]}}}
 
 
+def ask(api: str, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+    """Calls Prefect's API; None where it has nothing to answer."""
+    sent = None if method == "GET" else json.dumps(body or {}).encode()
+    request = urllib.request.Request(f"{api}{path}", sent, {"Content-Type": "application/json"}, method=method)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for wait in (1.0, 2.0, 4.0, 8.0, None):
+        try:
+            # Longer than the minute for which Prefect's server waits for SQLite's lock before it says 503.
+            with opener.open(request, timeout=90) as answer:
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            # SQLite was locked for too long; Prefect's own client asks again, too.
+            if error.code != 503 or wait is None:
+                raise
+            time.sleep(wait)
+    return None
+
+
 def until(happened: Callable[[], object], seconds: float = 120) -> None:
     """Returns when it has happened; fails if it never does."""
     deadline = time.monotonic() + seconds
@@ -54,23 +72,8 @@ class Operator:
         return self.run("prefect", "deployment", "run", "finetune/manual", *options, *given)
 
     def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
-        """Calls Prefect's API; None where it has nothing to answer."""
-        sent = None if method == "GET" else json.dumps(body or {}).encode()
-        request = urllib.request.Request(
-            f"{self.stack.api}{path}", sent, {"Content-Type": "application/json"}, method=method
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for wait in (1.0, 2.0, 4.0, 8.0, None):
-            try:
-                # Longer than the minute for which Prefect's server waits for SQLite's lock before it says 503.
-                with opener.open(request, timeout=90) as answer:
-                    return json.loads(answer.read() or "null")
-            except urllib.error.HTTPError as error:
-                # SQLite was locked for too long; Prefect's own client asks again, too.
-                if error.code != 503 or wait is None:
-                    raise
-                time.sleep(wait)
-        return None
+        """As above."""
+        return ask(self.stack.api, path, body, method)
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs out of the stack's folders."""

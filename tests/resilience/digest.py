@@ -1,4 +1,4 @@
-"""What a cell was seen on: the modules that its stage imports, and what every run goes through. It is void when those change."""
+"""What a cell was seen on: the modules that its stages import, and what every run goes through. It is void when those change."""
 
 from __future__ import annotations
 
@@ -13,21 +13,35 @@ from flows.stages import STAGES
 from tests.emulated import ROOT
 
 PRODUCT = ("blocks", "flows", "tasks")
+MODULES = {stage.name: stage.fn.__module__ for stage in STAGES}
+"""Of each stage."""
+OF_EVERY_CELL = ("emulator", "tests/flows/conftest.py", "tests/resilience/verdict.py", "tests/resilience/waiting.py")
+"""Files and folders of what answers every run and of what judges it."""
 
 
 @cache
-def digest(stage: str, judged_by: tuple[str, ...] = ()) -> str:
-    """12 hex digits of the source that the `stage` of that name rests on.
+def digest(stages: tuple[str, ...], judged_by: tuple[str, ...] = ()) -> str:
+    """12 hex digits of the source that the `stages` of those names rest on.
 
     Args:
         judged_by: files and folders, below the project's, of what strikes and judges the cell.
     """
-    [module] = {its.fn.__module__ for its in STAGES if its.name == stage}
-    graph = _graph()
-    flows = graph.find_descendants("flows") | {"flows"}
-    files = [_file(name) for name in {module} | graph.find_upstream_modules(module) | flows]
-    files += [file for place in judged_by for file in _python(ROOT / place)]
+    flows = [module for module in _graph().modules if module.partition(".")[0] == "flows"]
+    # The flows import every stage to call it; what else they import is what every run goes through.
+    modules = _imported([MODULES[stage] for stage in stages]) | _imported(flows, without=MODULES.values())
+    files = [_file(name) for name in modules]
+    files += [file for place in (*OF_EVERY_CELL, *judged_by) for file in _sources(ROOT / place)]
     return digest_of(files)
+
+
+def _imported(modules: Iterable[str], without: Iterable[str] = ()) -> set[str]:
+    """`modules`, what they import, and what that imports, but not by way of those `without` which it is meant."""
+    found, waiting = set(without), list(modules)
+    while waiting:
+        if (module := waiting.pop()) not in found:
+            found.add(module)
+            waiting += _graph().find_modules_directly_imported_by(module)
+    return found.difference(without)
 
 
 @cache
@@ -40,8 +54,10 @@ def _file(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _python(place: Path) -> list[Path]:
-    return [place] if place.is_file() else list(place.rglob("*.py"))
+def _sources(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    return [file for file in place.rglob("*") if file.suffix in (".py", ".yaml", ".json", ".txt")]
 
 
 def digest_of(files: Iterable[Path]) -> str:
