@@ -31,11 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--shards", type=int, default=4, help="runs side by side, each with an emulator of its own")
     given = options.parse_args(arguments)
     logging.getLogger("azure").setLevel(logging.ERROR)
-    delay, lasting, began = DELAYS[given.slice], given.slice == "full", time.monotonic()
+    delay, lasting, until = DELAYS[given.slice], given.slice == "full", time.monotonic() + given.minutes * 60
     session = Session(BOOK, given, {"shards": given.shards, **PATIENCE})
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as folder,
-        shards(given.shards, Path(folder), LOGS, delay) as running,
+        shards(given.shards, Path(folder), LOGS, delay, until) as running,
     ):
         print(
             f"{given.shards} shards, whose logs are in {LOGS}, make a run of each kind without faults first.",
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         calls = distinct(*adopting), distinct(*training)
         packs = packed(session.wanted(cells(*calls, stages_of(*adopting, *training), delay, lasting=lasting)))
         print(f"{len(packs)} runs.", flush=True)
-        running.run(packs, session.tell, began + given.minutes * 60)
+        running.run(packs, session.tell)
     return session.end(partial(report.page, lasting=lasting), report.PAGE)
 
 

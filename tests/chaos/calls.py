@@ -13,6 +13,8 @@ from flows.stages import STAGES
 Record = Sequence[Mapping[str, Any]]
 Key = tuple[str, str, str]
 """Method, glob and comp."""
+Stages = Mapping[Key, tuple[str, ...]]
+"""Those that may make each call."""
 
 MOST_OCCASIONS = 12
 """What a run asks more often than this it polls."""
@@ -91,7 +93,7 @@ def attributed(record: Record, times: Sequence[tuple[str, float, float]]) -> Rec
     return [{**call, "stages": stages(call)} for call in record]
 
 
-def stages_of(*records: Record) -> dict[Key, tuple[str, ...]]:
+def stages_of(*records: Record) -> Stages:
     """Of each call the stages that may make it: of all its occasions in all the records, since how many come before the
     nth depends on how fast the machine is."""
     found: dict[Key, set[str]] = {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.calls import OF_A_POLL, Call, Key, beyond, from_first_and_last, thinned
+from tests.chaos.calls import OF_A_POLL, Call, Stages, beyond, from_first_and_last, thinned
 from tests.chaos.site import Ended, Site
-from tests.resilience.seen import Outcome, book
+from tests.resilience.seen import KEPT, Book, Outcome
 
 PACK = 12
 """At most so many calls are hit in one run. A run that is not as it must be is taken apart: each of its calls gets its own."""
@@ -55,41 +55,29 @@ class Cell:
         return f"{self.call} x {self.effect}" + (" (training)" if self.trains else "")
 
 
-BOOK = book("faults", Cell, tuple(f"tests/chaos/{name}.py" for name in ("matrix", "site", "verdict")))
+BOOK = Book(KEPT / "faults.jsonl", Cell, tuple(f"tests/chaos/{name}.py" for name in ("matrix", "site", "verdict")))
 
 Pack = tuple[Cell, ...]
 """Cells that are hit in one run: of one effect, and of one kind of run."""
 
 
 def cells(
-    adopting: Sequence[Call],
-    training: Sequence[Call],
-    stages: Mapping[Key, tuple[str, ...]],
-    delay: float,
-    *,
-    lasting: bool,
+    adopting: Sequence[Call], training: Sequence[Call], stages: Stages, delay: float, *, lasting: bool
 ) -> list[Cell]:
     """All cells, by the calls of a run that takes over a finished job and of one that trains, and by the stages that may make
     each; `lasting`: also faults that last. A call that happens in both is hit in the former, which is quicker; what a
     training run does more, in a training run."""
     more, adopting = beyond(training, adopting), thinned(adopting)
-    found = [
-        Cell(call, effect, trains, stages[call.key])
-        for effect in once_effects(delay)
-        for trains, calls in ((False, adopting), (True, more))
-        for call in calls
-    ]
+    from_then_on = [call for call in more if call.nth == 1 or (call.nth == OF_A_POLL[-1] and not call.writes)]
+    meant = [(effect, adopting, more) for effect in once_effects(delay)]
     if lasting:
-        found += [
-            Cell(call, effect, trains, stages[call.key])
-            for effect in LASTING_EFFECTS
-            for trains, calls in (
-                (False, from_first_and_last(adopting)),
-                (True, [call for call in more if call.nth == 1 or (call.nth == OF_A_POLL[-1] and not call.writes)]),
-            )
-            for call in calls
-        ]
-    return found
+        meant += [(effect, from_first_and_last(adopting), from_then_on) for effect in LASTING_EFFECTS]
+    return [
+        Cell(call, effect, trains, stages[call.key])
+        for effect, *calls in meant
+        for trains in (False, True)
+        for call in calls[trains]
+    ]
 
 
 def packed(wanted: Iterable[Cell]) -> list[Pack]:
@@ -128,7 +116,7 @@ def run_pack(site: Site, pack: Pack, delay: float) -> Iterator[Outcome[Cell]]:
     """Runs a pack, and again one by one if it is not as it must be. A call that the run did not make is tried again alone."""
     ended = _run(site, pack, delay)
     if ended.wrong and len(pack) > 1:
-        print(f"Not as it must be, hence taken apart: {ended.wrong}; {ended.message}")
+        print(f"Not as it must be, hence taken apart: {'; '.join(ended.wrong)}; {ended.message}")
         for cell in pack:
             yield from run_pack(site, (cell,), delay)
         return
@@ -138,8 +126,8 @@ def run_pack(site: Site, pack: Pack, delay: float) -> Iterator[Outcome[Cell]]:
             if cell.call not in alone.unmet:
                 break
             alone, how = _run(site, (cell,), delay), ""
-        wrong = alone.wrong or ("the run did not make the call" if cell.call in alone.unmet else "")
-        yield Outcome(cell, wrong, alone.state, alone.message, round(alone.seconds, 1), how)
+        wrong = alone.wrong or ["the run did not make the call"] * (cell.call in alone.unmet)
+        yield Outcome(cell, "; ".join(wrong), alone.state, alone.message, alone.seconds, how)
 
 
 def _run(site: Site, pack: Pack, delay: float) -> Ended:

@@ -62,8 +62,6 @@ def page(standing: Standing[Cell], *, lasting: bool = True) -> str:
     if for_ever:
         text += "\n## Faults that last\n\nHow the run ended: the stage it named and the seconds it took.\n\n"
         text += _table(for_ever, by=str, shown=_end)
-        text += "\n### The longest runs\n\nBy the stage that gave up, after its own tries and the SDKs' below them.\n\n"
-        text += _worst(for_ever)
         text += "\n### What a run can do without\n\n"
         text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
         text += "\n### What the runs said\n\n" + _said(for_ever)
@@ -98,19 +96,6 @@ def _table(
         for name, found in rows.items()
     ]
     return "\n".join(lines) + "\n"
-
-
-def _worst(outcomes: Sequence[Outcome[Cell]]) -> str:
-    """The longest run by the stage that it failed in."""
-    worst: dict[str, Outcome[Cell]] = {}
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.seconds):
-        if stage := verdict.stage_of(outcome.message):
-            worst[stage] = outcome
-    rows = [
-        f"| `{name}` | {its.seconds:.0f} | `{its.cell.call}`, {its.cell.effect} |"
-        for name, its in sorted(worst.items())
-    ]
-    return "\n".join(["| stage | seconds | call and fault |", "|---|---|---|", *rows]) + "\n"
 
 
 def _share(outcomes: Sequence[Outcome[Cell]]) -> str:

@@ -30,35 +30,26 @@ class ShardDied(Exception):
 class Shards:
     """`count` processes with their sites under `folder` and their logs in `logs`."""
 
-    def __init__(self, count: int, folder: Path, logs: Path, delay: float) -> None:
+    def __init__(self, count: int, folder: Path, logs: Path, delay: float, until: float) -> None:
         self._packs: Any = _processes.Queue()
         self._told: Any = _processes.Queue()
-        self._enough: Any = _processes.Event()
-        self._logs = logs
-        self.processes = [
-            _started(number, folder, logs, (self._packs, self._told, self._enough, delay)) for number in range(count)
-        ]
+        self._logs, more = logs, (self._packs, self._told, delay, until)
+        self.processes = [_started(number, folder, logs, more) for number in range(count)]
 
     def records(self) -> list[tuple[Record, Record]]:
         """Of each shard: the calls of a run that trained, and of one that took over a job, both without faults."""
         return [self._next() for _ in self.processes]
 
-    def run(self, packs: Sequence[Pack], told: Callable[[Outcome[Cell]], None], until: float) -> bool:
-        """Runs `packs`, and tells of each cell; returns whether it came to the end of them before `until` (monotonic)."""
-        for pack in packs:
+    def run(self, packs: Sequence[Pack], told: Callable[[Outcome[Cell]], None]) -> None:
+        """Runs `packs`, and tells of each cell."""
+        for pack in [*packs, *[None] * len(self.processes)]:
             self._packs.put(pack)
-        for _ in self.processes:
-            self._packs.put(None)
         going = len(self.processes)
         while going:
-            if time.monotonic() > until:
-                self._enough.set()
-            found = self._next()
-            if isinstance(found, Outcome):
-                told(found)
-            else:
+            if (found := self._next()) is None:
                 going -= 1
-        return not self._enough.is_set()
+            else:
+                told(found)
 
     def _next(self) -> Any:
         while True:
@@ -71,10 +62,10 @@ class Shards:
 
 
 @contextmanager
-def shards(count: int, folder: Path, logs: Path, delay: float) -> Iterator[Shards]:
-    """Starts them; at the end they have stopped what they started."""
+def shards(count: int, folder: Path, logs: Path, delay: float, until: float) -> Iterator[Shards]:
+    """Starts them; they begin no run after `until` (monotonic), and at the end they have stopped what they started."""
     logs.mkdir(parents=True, exist_ok=True)
-    started = Shards(count, folder, logs, delay)
+    started = Shards(count, folder, logs, delay, until)
     try:
         yield started
     finally:
@@ -89,31 +80,22 @@ def _started(number: int, folder: Path, logs: Path, more: tuple[Any, ...]) -> Ba
     home = folder / f"shard-{number}"
     home.mkdir()
     process = _processes.Process(target=_work, args=(home, logs / f"shard-{number}.log", *more), name=f"shard {number}")
-    # Settings are read when Prefect is imported, hence by the new process.
-    before = os.environ.get("PREFECT_HOME")
+    # Settings are read when Prefect is imported, hence by the new process; the old one has read its own.
     os.environ["PREFECT_HOME"] = str(home / "prefect")
     process.start()
-    if before is None:
-        del os.environ["PREFECT_HOME"]
-    else:
-        os.environ["PREFECT_HOME"] = before
     return process
 
 
-def _work(home: Path, log: Path, packs: Any, told: Any, enough: Any, delay: float) -> None:
+def _work(home: Path, log: Path, packs: Any, told: Any, delay: float, until: float) -> None:
     """A shard: records, then runs packs until there are no more. It stops what it started also when it is told to end."""
-
-    def leave(*_: Any) -> None:
-        sys.exit(f"ended by signal {signal.SIGTERM}")
-
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         with site(home) as here:
             told.put((here.record(trains=True), here.record(trains=False)))
             while (pack := packs.get()) is not None:
-                if not enough.is_set():
+                if time.monotonic() < until:
                     for outcome in run_pack(here, pack, delay):
                         told.put(outcome)
             told.put(None)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from prefect.settings import PREFECT_API_URL
 
@@ -24,7 +24,7 @@ from tests.emulated import Emulator, pointed_at, running_emulator
 from tests.flows.conftest import BLOCK, write_conversations
 from tests.prefect_server import prefect_server
 from tests.resilience.verdict import FINAL, Expected, Records, not_well
-from tests.resilience.waiting import Late, await_until
+from tests.resilience.waiting import await_until
 
 BOUND_SECONDS = 300
 """A run under a lasting fault has failed by then."""
@@ -32,21 +32,27 @@ HANGS_AFTER_SECONDS = 1200
 """A run that goes on for longer than this is ended."""
 TOLD_SECONDS = 60
 """Until Prefect's server has been told of every stage's end."""
+TIMES = ("start_time", "end_time")
 PATIENCE = {"tolerate_errors_minutes": 0.5, "retry_budget_seconds": 30}
 """Of the runs. The defaults are for real outages; here nothing is learned from waiting one out."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ended:
-    """How one run ended, judged."""
+    """How one run ended, what it made, and what is wrong with that."""
 
-    wrong: str
-    """Empty if everything is as it must be."""
-    state: str
-    message: str
-    seconds: float
+    since: datetime
+    """Before it began."""
+    id: str = ""
+    state: str = ""
+    message: str = ""
+    jobs: int = 0
+    versions: int = 0
+    seconds: float = 0.0
+    record: Record = ()
     unmet: frozenset[Call] = frozenset()
     """The faults' calls that the run did not make, so that it tells nothing of them."""
+    wrong: list[str] = field(default_factory=list)
 
 
 class Hangs(BaseException):
@@ -59,76 +65,64 @@ class Site:
     def __init__(self, emulator: Emulator, conversations: Path) -> None:
         self._emulator, self._conversations = emulator, conversations
         self._records = Records(emulator.client(), partial(ask, PREFECT_API_URL.value()))
-        first = self._under({}, trains=True)
-        self.trained = self._as_if_nothing_had_been(first, trains=True)
+        self._trained_by: str | None = None
+        self.trained = self._judged(self._under({}), trains=True)
         """How the run ended that trained the job. Faults may have been in force."""
-        self.training_record = first.record
-        """The calls of that run."""
-        assert first.state == "Completed", f"the run that trains: {self.trained}"
-        self._trained_by = str(first.id)
+        assert self.trained.state == "Completed", f"the run that trains: {self.trained.message}"
+        self._trained_by = self.trained.id
 
     def record(self, *, trains: bool) -> Record:
         """The calls of a run without faults, with the stages that may have made them; it runs one. Not those of the workspace's
         first run, which uploads what the later ones find there."""
-        done = self._under({}, trains=trains)
-        ended = self._as_if_nothing_had_been(done, trains=trains)
-        assert not ended.wrong, f"a run without faults: {ended}"
+        done = self.once([], trains=trains)
+        assert not done.wrong, f"a run without faults: {done.wrong}; {done.message}"
         return attributed(done.record, self._stage_times(done.id))
 
     def once(self, faults: Sequence[tuple[Call, dict[str, Any]]], *, trains: bool) -> Ended:
         """One run in which each of `faults` happens once: it must complete as if there were none."""
-        done = self._under({(call, 1): effect for call, effect in faults}, trains=trains)
-        return self._as_if_nothing_had_been(done, trains=trains)
+        return self._judged(self._under({(call, 1): effect for call, effect in faults}, trains=trains), trains=trains)
 
     def lasting(self, call: Call, effect: dict[str, Any], *, trains: bool) -> Ended:
         """One run during which `call` goes wrong from its occasion on: it must fail in time and in words, double nothing,
         and leave nothing but what it says, which the reaper releases once Azure is well. A run that can do without the
         call may complete, as if there were no fault."""
         done = self._under({(call, 0): effect}, trains=trains)
-        if done.unmet:
-            return self._as_if_nothing_had_been(done, trains=trains)
-        if done.state == "Completed":
-            may = verdict.may_do_without(call)
-            wrong = done.unlike(_good(trains)) + ([] if may else ["completed, though it cannot do without the call"])
-        else:
-            wrong = done.unlike(Expected("Failed", range(trains + 1), (0, 1))) + verdict.faults_of(done.message)
+        if done.unmet or (done.state == "Completed" and verdict.may_do_without(call)):
+            return self._judged(done, trains=trains)
+        done.wrong += verdict.faults_of(done.message)
         if left := self._records.left():
-            wrong += [] if verdict.UNRELEASED in done.message else [f"it does not say that it {one}" for one in left]
+            done.wrong += [f"it does not say that it {one}" for one in left if verdict.UNRELEASED not in done.message]
             reap(grace_minutes=0, ttl_hours=0, return_state=True)
-            wrong += [f"the reaper {one}" for one in self._records.left()]
+            done.wrong += [f"the reaper {one}" for one in self._records.left()]
         if done.seconds > BOUND_SECONDS:
-            wrong.append(f"took {done.seconds:.0f} s")
-        return self._judged(done, wrong)
+            done.wrong.append(f"took {done.seconds:.0f} s")
+        return self._ended(done, Expected("Failed", range(trains + 1), (0, 1)))
 
-    def _as_if_nothing_had_been(self, done: _Run, *, trains: bool) -> Ended:
-        return self._judged(done, done.unlike(_good(trains)) + self._records.left())
+    def _judged(self, done: Ended, *, trains: bool) -> Ended:
+        """As if there had been no fault."""
+        done.wrong += self._records.left()
+        return self._ended(done, Expected("Completed", {int(trains)}, {1}))
 
-    def _judged(self, done: _Run, wrong: list[str]) -> Ended:
-        """With every other run since it began: those of the reaper."""
-        since = self._records.runs(flow_runs={"start_time": {"after_": done.since}})
-        wrong += not_well(other for other in since if other["id"] != str(done.id))
-        return Ended("; ".join(wrong), done.state, done.message, done.seconds, done.unmet)
+    def _ended(self, done: Ended, expected: Expected) -> Ended:
+        """Judged with every other run since it began: those of the reaper."""
+        done.wrong += expected.unlike(done.state, done.jobs, done.versions)
+        done.wrong += not_well(run for run in self._records.runs(**_since(done)) if run["id"] != done.id)
+        return done
 
-    def _stage_times(self, id: UUID) -> list[tuple[str, float, float]]:
-        """Name, beginning and end of each of the run's stages. If the server was not told of all: of every stage, always."""
+    def _stage_times(self, id: str) -> list[tuple[str, float, float]]:
+        """Name, beginning and end of each of the run's stages, once Prefect's server has been told of all."""
 
         def ended() -> list[tuple[str, float, float]]:
             tasks = [task for task in self._records.tasks(id) if task["state_type"] in FINAL]
             names = [str(task["name"]).rpartition("-")[0] for task in tasks]
-            times = [(_seconds(task["start_time"]), _seconds(task["end_time"])) for task in tasks]
-            return (
-                [(name, *time) for name, time in zip(names, times, strict=True)] if {*EVERY_STAGE} <= {*names} else []
-            )
+            began, ended = ([datetime.fromisoformat(task[of]).timestamp() for task in tasks] for of in TIMES)
+            return list(zip(names, began, ended, strict=True)) if {*EVERY_STAGE} <= {*names} else []
 
-        try:
-            return await_until(ended, TOLD_SECONDS, f"the end of every stage of {id}")
-        except Late:
-            return []
+        return await_until(ended, TOLD_SECONDS, f"the end of every stage of {id}")
 
-    def _under(self, faults: dict[tuple[Call, int], dict[str, Any]], *, trains: bool) -> _Run:
+    def _under(self, faults: dict[tuple[Call, int], dict[str, Any]], *, trains: bool = True) -> Ended:
         """One run under `faults`, by call and how often (0: for ever)."""
-        jobs, model = self._jobs(), f"chaos-{uuid4().hex[:8]}"
-        done = _Run(since=datetime.now(UTC).isoformat())
+        jobs, model, done = self._jobs(), f"chaos-{uuid4().hex[:8]}", Ended(datetime.now(UTC))
         self._emulator.ask("DELETE", "/calls")
         with ExitStack() as rules:
             ids = {
@@ -136,18 +130,20 @@ class Site:
                 for (call, times), effect in faults.items()
             }
             began = time.monotonic()
+            signal.signal(signal.SIGALRM, _hangs)
+            signal.alarm(HANGS_AFTER_SECONDS)
             try:
-                with _ended_after(HANGS_AFTER_SECONDS):
-                    self._run(model, trains=trains)
+                self._run(model, trains=trains)
             except Hangs:
                 done.wrong.append(f"did not end in {HANGS_AFTER_SECONDS} s")
-            done.seconds = time.monotonic() - began
+            finally:
+                signal.alarm(0)
+            done.seconds = round(time.monotonic() - began, 1)
             done.unmet = frozenset(call for id, call in ids.items() if not self._emulator.hits(id))
         done.record = self._emulator.ask("GET", "/calls")
         done.jobs, done.versions = len(self._jobs() - jobs), self._records.versions(model)
-        of_flow = {"flows": {"name": {"any_": [finetune.name]}}}
-        [found] = self._records.runs(**of_flow, flow_runs={"start_time": {"after_": done.since}})
-        done.id, done.state, done.message = UUID(found["id"]), found["state_name"], found["state"]["message"] or ""
+        [run] = self._records.runs(flows={"name": {"any_": [finetune.name]}}, **_since(done))
+        done.id, done.state, done.message = run["id"], run["state_name"], run["state"]["message"] or ""
         return done
 
     def _run(self, model: str, *, trains: bool) -> None:
@@ -171,34 +167,12 @@ class Site:
         return {str(job.name) for job in self._records.jobs()}
 
 
-@dataclass
-class _Run:
-    """One run: its final state, what it made, and what is the matter with the run itself."""
-
-    since: str
-    """When it was begun, as ISO 8601 has it."""
-    id: UUID = field(default_factory=uuid4)
-    state: str = ""
-    message: str = ""
-    """Its last words."""
-    jobs: int = 0
-    versions: int = 0
-    seconds: float = 0.0
-    record: Record = ()
-    unmet: frozenset[Call] = frozenset()
-    wrong: list[str] = field(default_factory=list)
-
-    def unlike(self, expected: Expected) -> list[str]:
-        """How its end and what it made differ from it."""
-        return self.wrong + expected.unlike(self.state, self.jobs, self.versions)
+def _hangs(*_: Any) -> None:
+    raise Hangs
 
 
-def _good(trains: bool) -> Expected:
-    return Expected("Completed", {int(trains)}, {1})
-
-
-def _seconds(time: str) -> float:
-    return datetime.fromisoformat(time).timestamp()
+def _since(done: Ended) -> dict[str, Any]:
+    return {"flow_runs": {"start_time": {"after_": done.since.isoformat()}}}
 
 
 @contextmanager
@@ -207,19 +181,3 @@ def site(folder: Path) -> Iterator[Site]:
     with running_emulator(folder / "state") as emulator, pointed_at(emulator), prefect_server(folder / "prefect"):
         emulator.block().save(BLOCK, overwrite=True)
         yield Site(emulator, write_conversations(folder / "conversations"))
-
-
-@contextmanager
-def _ended_after(seconds: int) -> Iterator[None]:
-    """Raises `Hangs` in the main thread if the block takes longer."""
-
-    def ring(*_: Any) -> None:
-        raise Hangs
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)

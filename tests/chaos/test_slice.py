@@ -62,7 +62,7 @@ def test_a_run_that_loses_the_answer_to_every_write_completes_and_doubles_nothin
 ) -> None:
     site, hits = under_faults
     assert not site.trained.wrong, f"{site.trained.wrong}; {site.trained.message}"
-    made = {(call["method"], call["host"] + call["path"]) for call in site.training_record}
+    made = {(call["method"], call["host"] + call["path"]) for call in site.trained.record}
     wanted = [sum(method == m and fnmatchcase(path, f"{host}/*") for m, path in made) for method, host in WRITES]
     assert hits == [1, *wanted, *[1] * len(READS)]
     assert sum(wanted) > 10
@@ -72,7 +72,7 @@ def test_a_write_that_stays_forbidden_fails_the_run_in_words_and_leaves_nothing(
     under_faults: tuple[Site, list[int]],
 ) -> None:
     site, _ = under_faults
-    calls = distinct(site.training_record)
+    calls = distinct(site.trained.record)
     deployment = next(call for call in calls if call.method == "PUT" and call.path.endswith("/deployments/demo"))
     ended = site.lasting(deployment, LASTING_EFFECTS["lasting 403"], trains=False)
     assert not ended.wrong, f"{ended.wrong}; {ended.message}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flows.stages import STAGES
-from tests.resilience.seen import book
+from tests.resilience.seen import KEPT, Book
 from tests.resilience.verdict import Expected
 
 
@@ -64,26 +64,14 @@ class Cell:
         return {0, 1} if here == there else {int(here > there)}
 
 
-BOOK = book(
-    "deaths",
-    Cell,
-    (
-        "deployments",
-        "prefect.yaml",
-        *(f"tests/deaths/{name}.py" for name in ("cells", "holds", "ordeal", "site", "strikes", "verdict")),
-    ),
-)
+OWN = ("cells", "holds", "ordeal", "site", "strikes", "verdict")
+BOOK = Book(KEPT / "deaths.jsonl", Cell, ("deployments", "prefect.yaml", *(f"tests/deaths/{name}.py" for name in OWN)))
 
 WHOLE = [Cell(stage, death) for stage in Stage for death in Death]
 
-SLICE = [
-    Cell(Stage["SUBMIT_PIPELINE"], Death.KILLED),
-    Cell(Stage["CREATE_ENDPOINT"], Death.TERMINATED),
-    Cell(Stage["WAIT_FOR_PIPELINE"], Death.CANCELLED),
-    Cell(Stage["VALIDATE_COMPUTE"], Death.WORKER_KILLED),
-    Cell(Stage["SUBMIT_PIPELINE"], Death.RESCHEDULED),
-    Cell(Stage["WAIT_FOR_PIPELINE"], Death.WORKER_SHUT_DOWN),
-    Cell(Stage["REGISTER_MODEL"], Death.SUSPENDED),
-    Cell(Stage["CREATE_DEPLOYMENT"], Death.SERVER_RESTARTED),
-]
+AT = (
+    "submit_pipeline", "create_endpoint", "submit_pipeline", "validate_compute", "wait_for_pipeline", "wait_for_pipeline",
+    "create_deployment", "register_model",
+)  # fmt: skip
+SLICE = [Cell(Stage(stage), death) for stage, death in zip(AT, Death, strict=True)]
 """One of each death; the stages are those that make something which can be doubled or left running."""

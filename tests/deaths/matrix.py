@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.deaths import strikes
 from tests.deaths.cells import Cell, Death, Stage
+from tests.deaths.holds import Hold
 from tests.deaths.ordeal import Struck, Told, held, is_met_or_final, judged, ordeal, started
-from tests.deaths.site import ASKED_SECONDS, HEARTBEAT_SECONDS, SILENT_SECONDS, Site
+from tests.deaths.site import ASKED_SECONDS, HEARTBEAT_SECONDS, SILENT_SECONDS, Run, Site
 from tests.resilience.waiting import Late, await_until
 
 AT_ONCE = 4
@@ -61,8 +62,7 @@ def _shares(cells: Sequence[Cell]) -> tuple[list[list[Cell]], list[list[Cell]]]:
 
 def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Runs that are met before they submit wait for each other; those with a job to wait for are fewer."""
-    first = list(Stage).index(Stage["REVIEW_METRICS"])
-    early = [cell for cell in cells if list(Stage).index(cell.stage) < first]
+    early = [cell for cell in cells if list(Stage).index(cell.stage) < list(Stage).index(Stage["REVIEW_METRICS"])]
     late = [cell for cell in cells if cell not in early]
     return [share for share in (early[:4], early[4:], late[:3], late[3:]) if share]
 
@@ -70,41 +70,39 @@ def _together(cells: Sequence[Cell]) -> list[list[Cell]]:
 def kill_with_the_worker(site: Site, cells: Sequence[Cell]) -> Callable[[Told], None]:
     """Every cell's run is brought to its stage; then the worker and all of them are killed, and another worker comes. What is
     returned awaits what becomes of them, and tells."""
-    runs = {cell: started(site, [cell]) for cell in cells}
-    holds = {cell: held(run, cell) for cell, run in runs.items()}
-    missing: dict[Cell, str] = {}
+    runs = [started(site, [cell]) for cell in cells]
+    holds = [held(run, cell) for run, cell in zip(runs, cells, strict=True)]
 
-    def meet(cell: Cell) -> None:
-        run, hold = runs[cell], holds[cell]
+    def meet(run: Run, hold: Hold) -> str:
         try:
-            await_until(lambda: is_met_or_final(run, hold), GATHER_SECONDS, f"{run.id} in {cell.stage}")
+            await_until(lambda: is_met_or_final(run, hold), GATHER_SECONDS, f"{run.id} in {hold.stage}")
             if run.is_final:
-                raise Late(f"it was {run.read()['state_name']} before")
+                return f"it was {run.read()['state_name']} before"
             strikes.freeze(run)
             hold.lift()
             strikes.await_answer(run, hold)
         except Late as late:
-            missing[cell] = str(late)
+            return str(late)
+        return ""
 
     with ThreadPoolExecutor(len(cells)) as pool:
-        list(pool.map(meet, cells))
+        troubles = list(pool.map(meet, runs, holds))
     strikes.kill_worker(site)
     at = time.monotonic()
-    for run in runs.values():
+    for run in runs:
         strikes.kill(run)
     site.start_worker()
 
     def settle(told: Told) -> None:
-        def await_verdict(cell: Cell) -> None:
-            run = runs[cell]
+        def await_verdict(cell: Cell, run: Run, trouble: str) -> None:
             try:
                 await_until(lambda: run.is_final, GATHER_SECONDS, f"the end of {run.id}")
             except Late as late:
-                missing.setdefault(cell, str(late))
-            for outcome in judged(run, [Struck(cell, at)], missing.get(cell, "")):
+                trouble = trouble or str(late)
+            for outcome in judged(run, [Struck(cell, at)], trouble):
                 told(outcome)
 
         with ThreadPoolExecutor(len(cells)) as pool:
-            list(pool.map(await_verdict, cells))
+            list(pool.map(await_verdict, cells, runs, troubles))
 
     return settle

@@ -57,7 +57,7 @@ def started(site: Site, cells: Sequence[Cell]) -> Run:
 def held(run: Run, cell: Cell) -> Hold:
     """Lays hold of the run for when it comes into the cell's stage."""
     slow = cell.stage in SHARED or cell.death in (Death.CANCELLED, Death.SERVER_RESTARTED)
-    return Hold(run.site.emulator, cell.stage, run.names, SLOW_HOLD_SECONDS if slow else HOLD_SECONDS)
+    return Hold(run, cell.stage, SLOW_HOLD_SECONDS if slow else HOLD_SECONDS)
 
 
 def is_met_or_final(run: Run, hold: Hold) -> bool:

@@ -18,7 +18,6 @@ from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
 from deployments.stack.processes import Processes
 from tasks.naming import RunNames
-from tests.deaths.holds import OwnNames
 from tests.deployments.operated import OF_MANUAL, SMALL, Operator
 from tests.emulated import Emulator, free_port, pointed_at
 from tests.flows.conftest import write_conversations
@@ -136,8 +135,13 @@ class Run:
     """In the name of all that it makes."""
 
     @cached_property
-    def names(self) -> OwnNames:
-        return OwnNames(RunNames(self.id), f"deaths-{self.word}")
+    def names(self) -> RunNames:
+        return RunNames(self.id)
+
+    @property
+    def given(self) -> str:
+        """The name of everything that the parameters may name: cluster, model, data asset."""
+        return f"deaths-{self.word}"
 
     def read(self) -> dict[str, Any]:
         """The run as Prefect's server knows it."""
@@ -149,9 +153,8 @@ class Run:
 
     def is_in(self, stage: str) -> bool:
         """Whether Prefect says that the stage's task is running."""
-        running = {"name": {"like_": stage}, "state": {"type": {"any_": ["RUNNING"]}}}
-        of_this = {"flow_runs": {"id": {"any_": [str(self.id)]}}, "task_runs": running}
-        return bool(self.site.ask("/task_runs/count", of_this))
+        tasks = self.site.records.tasks(str(self.id))
+        return any(task["name"].startswith(stage) and task["state_type"] == "RUNNING" for task in tasks)
 
     def processes(self) -> list[psutil.Process]:
         """The flow's processes, the outermost first; not those of a worker or a hook's parent."""

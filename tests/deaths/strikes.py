@@ -31,7 +31,7 @@ def await_answer(run: Run, hold: Hold) -> None:
     """Until the held call has taken effect. To a frozen run its answer is lost."""
     if hold.stage in SHARED:
         return  # reads, and other runs make them too
-    call = held_call(hold.stage, run.names)
+    call = held_call(hold.stage, run)
 
     def answered() -> bool:
         return any(
@@ -126,7 +126,7 @@ def _suspended(run: Run, hold: Hold) -> None:
     _await_gone(run, STATE_SECONDS)
     if run.read()["state_type"] in FINAL:
         return  # it was in its last stage
-    job = site.records.job(run.names.run.job(1))
+    job = site.records.job(run.names.job(1))
     assert job is None or word(job.status) not in ENDED_BADLY, f"a suspended run's job is {job.status}"
     if hold.stage is not Stage["TEARDOWN"]:  # which deletes it
         assert had <= site.records.endpoints(run.id), f"a suspended run has lost {had}"

@@ -34,9 +34,7 @@ def judge(run: Run, last: Cell) -> tuple[list[str], float]:
     clear_at = time.monotonic()
     with contextlib.suppress(Late):
         await_until(lambda: _are_final(_reapers(run), least=0), CLEAR_SECONDS, "the end of its reapers")
-    wrong += last.expected.unlike(
-        run.read()["state_name"], len(records.jobs(run.id)), records.versions(run.names.given)
-    )
+    wrong += last.expected.unlike(run.read()["state_name"], len(records.jobs(run.id)), records.versions(run.given))
     wrong += not_well(_reapers(run)) + [line for line in run.said() if HOOK_FAILED in line]
     return wrong, clear_at
 
@@ -56,24 +54,17 @@ def recovery(run: Run) -> str:
     ask = run.site.ask
     states = ask(f"/flow_run_states/?flow_run_id={run.id}", method="GET")
     said = "\n".join(f"{state['name']} {state['message'] or ''}" for state in states)
-    parts = []
-    if ZOMBIES in said:
-        parts.append("zombie automation")
-    if "Process exited with status code" in said:
-        parts.append("worker")
-    if "termination signal" in said:
-        parts.append("the process itself")
-    if any(HOOK in line or line.startswith("Run ended as") for line in run.said()):
-        parts.append("hook")
-    if _reaped(run):
-        parts.append("reaper")
-    if _by_the_hour(run):
-        parts.append("reaper, by the hour")
-    if "AwaitingRetry" in said:
-        parts.append("retry")
-    if "Resuming" in said:
-        parts.append("resume")
-    return ", ".join(parts)
+    signs = {
+        "zombie automation": ZOMBIES in said,
+        "worker": "Process exited with status code" in said,
+        "the process itself": "termination signal" in said,
+        "hook": any(HOOK in line or line.startswith("Run ended as") for line in run.said()),
+        "reaper": _reaped(run),
+        "reaper, by the hour": _by_the_hour(run),
+        "retry": "AwaitingRetry" in said,
+        "resume": "Resuming" in said,
+    }
+    return ", ".join(name for name, is_there in signs.items() if is_there)
 
 
 def _reapers(run: Run) -> list[dict[str, Any]]:

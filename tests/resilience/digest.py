@@ -29,9 +29,12 @@ def digest(stages: tuple[str, ...], judged_by: tuple[str, ...] = ()) -> str:
     flows = [module for module in _graph().modules if module.partition(".")[0] == "flows"]
     # The flows import every stage to call it; what else they import is what every run goes through.
     modules = _imported([MODULES[stage] for stage in stages]) | _imported(flows, without=MODULES.values())
-    files = [_file(name) for name in modules]
-    files += [file for place in (*OF_EVERY_CELL, *judged_by) for file in _sources(ROOT / place)]
-    return digest_of(files)
+    files = {_file(name) for name in modules}
+    files.update(file for place in (*OF_EVERY_CELL, *judged_by) for file in _sources(ROOT / place))
+    whole = hashlib.sha256()
+    for file in sorted(files):
+        whole.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
+    return whole.hexdigest()[:12]
 
 
 def _imported(modules: Iterable[str], without: Iterable[str] = ()) -> set[str]:
@@ -58,11 +61,3 @@ def _sources(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     return [file for file in place.rglob("*") if file.suffix in (".py", ".yaml", ".json", ".txt")]
-
-
-def digest_of(files: Iterable[Path]) -> str:
-    """12 hex digits of `files` with their names, in whatever order they come."""
-    whole = hashlib.sha256()
-    for file in sorted(set(files)):
-        whole.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
-    return whole.hexdigest()[:12]

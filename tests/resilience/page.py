@@ -18,8 +18,8 @@ WHEN = """\
 A cell counts as long as the modules that its stages import, those that every run goes through, the emulator, and what strikes and
 judges it are as they were when it was run; else it is *void*, and counts as little as one that was not run.
 
-| day | commit | settings | cells |
-|---|---|---|---|
+| day | settings | cells |
+|---|---|---|
 """
 
 
@@ -36,9 +36,9 @@ def summary(standing: Standing[C]) -> str:
 
 
 def provenance(standing: Standing[C]) -> str:
-    """On which days, on which commits and under which settings the cells that count were run; what was run again."""
+    """On which days and under which settings the cells that count were run; what was run again."""
     alike = Counter(
-        (seen.day, seen.commit, ", ".join(f"{name} {value}" for name, value in seen.settings.items()))
+        (seen.day, ", ".join(f"{name} {value}" for name, value in seen.settings.items()))
         for seen in standing.outcomes.values()
     )
     rows = "".join(f"| {' | '.join(how)} | {count} |\n" for how, count in sorted(alike.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ class Cell(Protocol):
 
 
 C = TypeVar("C", bound=Cell)
+KEPT = ROOT / ".cache" / "resilience"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Outcome(Generic[C]):
     """What became of a cell, and what it was seen on once it is kept.
 
     `wrong` is empty if everything is as it must be. `ended` and `message` are the run's final state; `how` is what brought it
-    there, or with what else it was seen. `day` is in UTC; of the `commit`, files may have differed, which the `digest` tells.
+    there, or with what else it was seen. `digest` is of the source that it rests on; `day` is in UTC.
     """
 
     cell: C
@@ -42,7 +42,6 @@ class Outcome(Generic[C]):
     how: str = ""
     digest: str = ""
     day: str = ""
-    commit: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -78,7 +77,7 @@ class Book(Generic[C]):
     def keep(self, outcome: Outcome[C], settings: Mapping[str, Any]) -> None:
         """Adds an outcome, as of today and of the source that is here."""
         day, of = f"{datetime.now(UTC):%Y-%m-%d}", digest(outcome.cell.stages, self.judges)
-        kept = replace(outcome, digest=of, day=day, commit=commit(), settings=dict(settings))
+        kept = replace(outcome, digest=of, day=day, settings=dict(settings))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as lines:
             lines.write(self._line.dump_json(kept) + b"\n")
@@ -103,15 +102,3 @@ class Book(Generic[C]):
     @property
     def _line(self) -> TypeAdapter[Outcome[C]]:
         return TypeAdapter(Outcome[self.kind])  # type: ignore[name-defined]
-
-
-def book(name: str, kind: type[C], judges: tuple[str, ...]) -> Book[C]:
-    """The matrix's own, which its command keeps."""
-    return Book(ROOT / ".cache" / "resilience" / f"{name}.jsonl", kind, judges)
-
-
-def commit() -> str:
-    """The commit that is checked out, in words; files may differ from it."""
-    git = ["git", "describe", "--always", "--dirty= with changes"]
-    done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
-    return f"commit {done.stdout.strip()}" if done.returncode == 0 else "no commit"

@@ -13,10 +13,10 @@ from tests.resilience.digest import digest
 
 def changed(monkeypatch: pytest.MonkeyPatch, name: str, stage: str) -> bool:
     """Whether the stage's digest is another one when that file is."""
-    before, read = digest.__wrapped__((stage,)), Path.read_bytes
+    before, read = digest.__wrapped__(tuple(stage.split())), Path.read_bytes
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if self == ROOT / name else b""))
-        return bool(digest.__wrapped__((stage,)) != before)
+        return bool(digest.__wrapped__(tuple(stage.split())) != before)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def changed(monkeypatch: pytest.MonkeyPatch, name: str, stage: str) -> bool:
         ("tasks/azure_ml/kinds.py", "resolve_credentials", True),
         ("tasks/sampling/reading.py", "sample_dataset", True),
         ("tasks/sampling/reading.py", "teardown", False),
+        ("tasks/sampling/reading.py", "teardown sample_dataset", True),
         ("flows/hooks.py", "sample_dataset", True),
         ("flows/finetune.py", "teardown", True),
         ("blocks/azure_credentials.py", "smoke_score", True),

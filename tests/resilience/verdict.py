@@ -53,18 +53,13 @@ class Records:
         """The flow runs that match, the latest first."""
         return self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200, **wanted})
 
-    def tasks(self, id: UUID) -> list[dict[str, Any]]:
+    def tasks(self, id: str) -> list[dict[str, Any]]:
         """The flow run's task runs."""
-        return self.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [str(id)]}}, "limit": 200})
+        return self.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [id]}}, "limit": 200})
 
     def job(self, name: str) -> Any:
         """The job called `name`, or None."""
-        try:
-            return self.client.jobs.get(name)
-        except Exception as error:
-            if is_not_found(error):
-                return None
-            raise
+        return _or_none(lambda: self.client.jobs.get(name))
 
     def jobs(self, of: UUID | None = None) -> list[Any]:
         """All jobs, or those of one run."""
@@ -79,12 +74,7 @@ class Records:
 
     def versions(self, model: str) -> int:
         """How many versions of `model` are registered."""
-        try:
-            return len(list(self.client.models.list(name=model)))
-        except Exception as error:
-            if is_not_found(error):
-                return 0
-            raise
+        return len(_or_none(lambda: list(self.client.models.list(name=model))) or [])
 
     def left(self, of: UUID | None = None) -> list[str]:
         """What costs money and is still there: of anybody, or of one run."""
@@ -92,3 +82,12 @@ class Records:
         return [f"left endpoint {name}" for name in sorted(self.endpoints(of))] + [
             f"left job {job.name} {word(job.status)}" for job in jobs
         ]
+
+
+def _or_none(found: Callable[[], Any]) -> Any:
+    try:
+        return found()
+    except Exception as error:
+        if is_not_found(error):
+            return None
+        raise
