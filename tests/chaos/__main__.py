@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 from tests.chaos import report
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--shards", type=int, default=4, help="runs side by side, each with an emulator of its own")
     given = options.parse_args(arguments)
     logging.getLogger("azure").setLevel(logging.ERROR)
-    delay, lasting, until = DELAYS[given.slice], given.slice == "full", time.monotonic() + given.minutes * 60
+    delay, until = DELAYS[given.slice], time.monotonic() + given.minutes * 60
     session = Session(BOOK, given, {"shards": given.shards, **PATIENCE})
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as folder,
@@ -42,11 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
         training, adopting = zip(*running.records(), strict=True)
-        calls = distinct(*adopting), distinct(*training)
-        packs = packed(session.wanted(cells(*calls, stages_of(*adopting, *training), delay, lasting=lasting)))
-        print(f"{len(packs)} runs.", flush=True)
+        calls, stages = (distinct(*adopting), distinct(*training)), stages_of(*adopting, *training)
+        packs = packed(session.wanted(cells(*calls, stages, delay, lasting=given.slice == "full")))
         running.run(packs, session.tell)
-    return session.end(partial(report.page, lasting=lasting), report.PAGE)
+    return session.end(report.page, report.PAGE)
 
 
 if __name__ == "__main__":

@@ -87,10 +87,8 @@ def attributed(record: Record, times: Sequence[tuple[str, float, float]]) -> Rec
     """The calls, each with the stages that ran when it was made, by their `times`: name, beginning and end. One of them has made
     it, or the flow itself, or the job; where none ran, any may have."""
 
-    def stages(call: Mapping[str, Any]) -> set[str]:
-        return {name for name, began, ended in times if began <= call["at"] <= ended} or set(EVERY_STAGE)
-
-    return [{**call, "stages": stages(call)} for call in record]
+    at = [{name for name, began, ended in times if began <= call["at"] <= ended} for call in record]
+    return [{**call, "stages": stages or {*EVERY_STAGE}} for call, stages in zip(record, at, strict=True)]
 
 
 def stages_of(*records: Record) -> Stages:

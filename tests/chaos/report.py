@@ -27,36 +27,35 @@ Written by `make chaos` from what it saw. How the flow survives the death of its
 {effects}
 
 * **Once**: the fault hits one occasion of one call. The run must end Completed with exactly one job, one model version, no
-  endpoint and no running job. Whatever else runs meanwhile must end Completed, in both kinds: the reaper.
-* **Lasting**: the call goes wrong from that occasion on, for as long as the run lasts. The run must end Failed within {bound} s;
-  its message must name the stage and say what is the matter and what to do; it must not have doubled anything; what it could
-  not release it must say, and the reaper must release it once Azure is well. A run may complete without a call only if the
-  call is listed below.
+  endpoint and no running job.
+* **Lasting**: the call goes wrong from that occasion on, for as long as the run lasts. The run must end Failed within {bound}
+  s; its message must name the stage and say what is the matter and what to do; it must not have doubled anything; what it
+  could not release it must say, and the reaper, which must end Completed, must release it once Azure is well. A run may
+  complete without a call only if the call is listed below.
 
 ## What was hit
 
-The Azure calls are those in the emulator's own record of runs without faults: runs that train, and runs that take over a finished
-job. All occasions of each call are hit, so that the second PUT of an endpoint, which gives it its traffic, is a cell of its own.
-What is asked more than {most} times is polled: its occasions {polls} stand for the rest. What a training run has in common
-with one that takes over a job is hit in the latter. Faults that last begin at each write, and at the first and the last
-occasion of each read; in training runs, at the first occasion of each call, and of what is polled at occasion {last_poll} too.
+The Azure calls are those in the emulator's own record of runs without faults: runs that train, and runs that take over a
+finished job. All occasions of each call are hit, so that the second PUT of an endpoint, which gives it its traffic, is a cell
+of its own. What is asked more than {most} times is polled: its occasions {polls} stand for the rest. What a training run has
+in common with one that takes over a job is hit in the latter. Faults that last begin at each write, and at the first and the
+last occasion of each read; in training runs, at the first occasion of each call, and of what is polled at occasion {last_poll}
+too. A call's stages are those that ran when it was made in the runs without faults; all, if none did.
 
 Up to {pack} calls were hit by the same fault in one run, never two occasions of one call; {shared} of the {once} cells of
 faults that happen once were seen so. A run that was not as it must be was taken apart, and each of its calls hit alone.
 """
 
 
-def page(standing: Standing[Cell], *, lasting: bool = True) -> str:
-    """The page's text; `lasting`: whether faults that last were to be seen, too."""
+def page(standing: Standing[Cell]) -> str:
+    """The page's text."""
     outcomes = sorted(standing.outcomes.values(), key=lambda outcome: outcome.cell.trains)
     once = [outcome for outcome in outcomes if not outcome.cell.lasts]
     for_ever = [outcome for outcome in outcomes if outcome.cell.lasts]
     text = HEAD.format(
-        summary=summary(standing) + ("" if lasting else " Faults that last were not tried."),
-        effects=_by_effect(outcomes), bound=BOUND_SECONDS, most=MOST_OCCASIONS,
-        polls=", ".join(map(str, OF_A_POLL)),
-        last_poll=OF_A_POLL[-1],
-        pack=PACK, shared=sum(bool(outcome.how) for outcome in once), once=len(once),
+        summary=summary(standing) + " Faults that last were not tried." * all(not cell.lasts for cell in standing.planned),
+        effects=_by_effect(outcomes), bound=BOUND_SECONDS, most=MOST_OCCASIONS, polls=", ".join(map(str, OF_A_POLL)),
+        last_poll=OF_A_POLL[-1], pack=PACK, shared=sum(bool(its.how) for its in once), once=len(once),
     )  # fmt: skip
     text += told("Not as it must be", standing.red) + provenance(standing)
     if for_ever:

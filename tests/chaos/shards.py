@@ -23,10 +23,6 @@ from tests.resilience.seen import Outcome
 _processes = multiprocessing.get_context("spawn")
 
 
-class ShardDied(Exception):
-    """A shard ended before its work did. Its log says why."""
-
-
 class Shards:
     """`count` processes with their sites under `folder` and their logs in `logs`."""
 
@@ -58,7 +54,7 @@ class Shards:
             except queue.Empty:
                 for process in self.processes:
                     if process.exitcode:
-                        raise ShardDied(f"{process.name} ended with {process.exitcode}; see {self._logs}") from None
+                        raise RuntimeError(f"{process.name} ended with {process.exitcode}; see {self._logs}") from None
 
 
 @contextmanager

@@ -32,7 +32,6 @@ HANGS_AFTER_SECONDS = 1200
 """A run that goes on for longer than this is ended."""
 TOLD_SECONDS = 60
 """Until Prefect's server has been told of every stage's end."""
-TIMES = ("start_time", "end_time")
 PATIENCE = {"tolerate_errors_minutes": 0.5, "retry_budget_seconds": 30}
 """Of the runs. The defaults are for real outages; here nothing is learned from waiting one out."""
 
@@ -87,6 +86,7 @@ class Site:
         and leave nothing but what it says, which the reaper releases once Azure is well. A run that can do without the
         call may complete, as if there were no fault."""
         done = self._under({(call, 0): effect}, trains=trains)
+        done.wrong += [f"took {done.seconds:.0f} s"] if done.seconds > BOUND_SECONDS else []
         if done.unmet or (done.state == "Completed" and verdict.may_do_without(call)):
             return self._judged(done, trains=trains)
         done.wrong += verdict.faults_of(done.message)
@@ -94,8 +94,6 @@ class Site:
             done.wrong += [f"it does not say that it {one}" for one in left if verdict.UNRELEASED not in done.message]
             reap(grace_minutes=0, ttl_hours=0, return_state=True)
             done.wrong += [f"the reaper {one}" for one in self._records.left()]
-        if done.seconds > BOUND_SECONDS:
-            done.wrong.append(f"took {done.seconds:.0f} s")
         return self._ended(done, Expected("Failed", range(trains + 1), (0, 1)))
 
     def _judged(self, done: Ended, *, trains: bool) -> Ended:
@@ -113,10 +111,11 @@ class Site:
         """Name, beginning and end of each of the run's stages, once Prefect's server has been told of all."""
 
         def ended() -> list[tuple[str, float, float]]:
-            tasks = [task for task in self._records.tasks(id) if task["state_type"] in FINAL]
-            names = [str(task["name"]).rpartition("-")[0] for task in tasks]
-            began, ended = ([datetime.fromisoformat(task[of]).timestamp() for task in tasks] for of in TIMES)
-            return list(zip(names, began, ended, strict=True)) if {*EVERY_STAGE} <= {*names} else []
+            times = [
+                (str(task["name"]).rpartition("-")[0], _seconds(task["start_time"]), _seconds(task["end_time"]))
+                for task in self._records.tasks(id) if task["state_type"] in FINAL
+            ]  # fmt: skip
+            return times if {*EVERY_STAGE} <= {name for name, *_ in times} else []
 
         return await_until(ended, TOLD_SECONDS, f"the end of every stage of {id}")
 
@@ -169,6 +168,10 @@ class Site:
 
 def _hangs(*_: Any) -> None:
     raise Hangs
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def _since(done: Ended) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +18,8 @@ from tests.flows.conftest import conversations, workspace
 
 __all__ = ["conversations", "workspace"]
 
-WRITES = (
-    ("PUT", "management.azure.com"),
-    ("POST", "management.azure.com"),
-    ("POST", "*.inference.ml.azure.com"),
-    ("DELETE", "management.azure.com"),
-)
+ARM = "management.azure.com"
+WRITES = (("PUT", ARM), ("POST", ARM), ("POST", "*.inference.ml.azure.com"), ("DELETE", ARM))
 READS = {
     "429": "*/workspaces/emulator-ws/jobs/ft-*",
     "500": "*/workspaces/emulator-ws/computes/*",
@@ -41,17 +38,12 @@ def under_faults(emulator: Emulator, workspace: object, conversations: Path) -> 
     with ExitStack() as rules:
         # Storage's client waits for 15 s before it tries again, so of the uploads only one loses its answer.
         blob = {"method": "PUT", "path": "*.blob.core.windows.net/*"}
-        put = [rules.enter_context(emulator.fault(blob, kinds["answer lost"]))]
-        put += [
-            rules.enter_context(
-                emulator.fault({"method": method, "path": f"{host}/*", "each_path": True}, kinds["answer lost"])
-            )
-            for method, host in WRITES
+        writes: list[dict[str, Any]] = [
+            {"method": method, "path": f"{host}/*", "each_path": True} for method, host in WRITES
         ]
-        put += [
-            rules.enter_context(emulator.fault({"method": "GET", "path": path}, kinds[name]))
-            for name, path in READS.items()
-        ]
+        wanted = [(match, kinds["answer lost"]) for match in (blob, *writes)]
+        wanted += [({"method": "GET", "path": path}, kinds[name]) for name, path in READS.items()]
+        put = [rules.enter_context(emulator.fault(*rule)) for rule in wanted]
         site = Site(emulator, conversations)
         hits = {rule["id"]: rule["hits"] for rule in emulator.ask("GET", "/faults")}
     yield site, [hits[id] for id in put]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from flows.stages import STAGES
-from tests.chaos.calls import Call
-
-NAMES = frozenset(stage.name for stage in STAGES)
+from tests.chaos.calls import EVERY_STAGE, Call
 
 FORM = re.compile(r"Stage (?P<stage>\w+) failed: (?P<said>.+) Released: (?P<released>.+)\.", re.DOTALL)
 UNRELEASED = "not everything; the reaper will try again"
@@ -43,7 +40,7 @@ def faults_of(message: str) -> list[str]:
     if found is None:
         return ["the message is not of the form 'Stage ... failed: ... Released: ...'"]
     wrong = []
-    if found["stage"] not in NAMES:
+    if found["stage"] not in EVERY_STAGE:
         wrong.append(f"there is no stage {found['stage']}")
     if machine := _MACHINE_TEXT.search(message):
         wrong.append(f"the message shows a program's text ({machine[0]!r})")

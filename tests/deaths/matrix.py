@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.deaths import strikes
 from tests.deaths.cells import Cell, Death, Stage
 from tests.deaths.holds import Hold
-from tests.deaths.ordeal import Struck, Told, held, is_met_or_final, judged, ordeal, started
+from tests.deaths.ordeal import MET_SECONDS, Struck, Told, held, is_met_or_final, judged, ordeal, started
 from tests.deaths.site import ASKED_SECONDS, HEARTBEAT_SECONDS, SILENT_SECONDS, Run, Site
 from tests.resilience.waiting import Late, await_until
 
 AT_ONCE = 4
 """Runs at the same time on a machine of two cores: most of a run is waiting."""
-SETTINGS = {
-    "runs at once": AT_ONCE,
-    "heartbeat_seconds": HEARTBEAT_SECONDS,
-    "silent_seconds": f"{SILENT_SECONDS} + {ASKED_SECONDS}",
-}
-GATHER_SECONDS = 420
+SETTINGS = {"runs at once": AT_ONCE, "heartbeat": HEARTBEAT_SECONDS, "given up after": SILENT_SECONDS + ASKED_SECONDS}
 OF_EVERYTHING = (Death.SERVER_RESTARTED, Death.WORKER_SHUT_DOWN)
 """What all runs feel, so that only one is under way."""
 
@@ -75,7 +71,7 @@ def kill_with_the_worker(site: Site, cells: Sequence[Cell]) -> Callable[[Told], 
 
     def meet(run: Run, hold: Hold) -> str:
         try:
-            await_until(lambda: is_met_or_final(run, hold), GATHER_SECONDS, f"{run.id} in {hold.stage}")
+            await_until(lambda: is_met_or_final(run, hold), MET_SECONDS, f"{run.id} in {hold.stage}")
             if run.is_final:
                 return f"it was {run.read()['state_name']} before"
             strikes.freeze(run)
@@ -87,7 +83,7 @@ def kill_with_the_worker(site: Site, cells: Sequence[Cell]) -> Callable[[Told], 
 
     with ThreadPoolExecutor(len(cells)) as pool:
         troubles = list(pool.map(meet, runs, holds))
-    strikes.kill_worker(site)
+    strikes.stop_worker(site, signal.SIGKILL)
     at = time.monotonic()
     for run in runs:
         strikes.kill(run)
@@ -96,7 +92,7 @@ def kill_with_the_worker(site: Site, cells: Sequence[Cell]) -> Callable[[Told], 
     def settle(told: Told) -> None:
         def await_verdict(cell: Cell, run: Run, trouble: str) -> None:
             try:
-                await_until(lambda: run.is_final, GATHER_SECONDS, f"the end of {run.id}")
+                await_until(lambda: run.is_final, MET_SECONDS, f"the end of {run.id}")
             except Late as late:
                 trouble = trouble or str(late)
             for outcome in judged(run, [Struck(cell, at)], trouble):

@@ -18,7 +18,7 @@ from deployments.stack import azure
 from deployments.stack.layout import ROOT, WORK_POOL, Stack
 from deployments.stack.processes import Processes
 from tasks.naming import RunNames
-from tests.deployments.operated import OF_MANUAL, SMALL, Operator
+from tests.deployments.operated import SMALL, Operator
 from tests.emulated import Emulator, free_port, pointed_at
 from tests.flows.conftest import write_conversations
 from tests.processes import alive_where
@@ -57,34 +57,27 @@ class Site:
 
     def start(self, *, from_asset: bool = False, **job_variables: Any) -> Run:
         """A run of seconds on things of its own. `from_asset`: its dataset is a data asset, else a folder."""
-        [manual] = self.ask("/deployments/filter", OF_MANUAL)
         word = f"a{uuid4().hex[:7]}"  # a cluster's name must not end in a dash and digits
         source = self._asset(f"deaths-{word}") if from_asset else str(self.conversations)
         env = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS), **job_variables.pop("env", {})}
-        made = self.ask(
-            f"/deployments/{manual['id']}/create_flow_run",
-            {
-                "name": word,
-                "idempotency_key": word,
-                "parameters": {
-                    **SMALL,
-                    "dataset": {"source": source, "percent": 90, "seed": int(word, 16) % 2**31},
-                    "compute": {"cluster": f"deaths-{word}"},
-                    "registration": {"name": f"deaths-{word}"},
-                },
-                "job_variables": {"env": env, **job_variables},
-                "state": {"type": "SCHEDULED"},
-            },
-        )
+        parameters = {
+            **SMALL,
+            "dataset": {"source": source, "percent": 90, "seed": int(word, 16) % 2**31},
+            "compute": {"cluster": f"deaths-{word}"},
+            "registration": {"name": f"deaths-{word}"},
+        }
+        made = self._schedule("manual", word, parameters, job_variables={"env": env, **job_variables})
         return Run(self, UUID(made["id"]), word)
 
     def reap(self, name: str) -> None:
-        """Has the reaper run as its schedule does, in a run called `name`."""
-        [reaper] = self.ask("/deployments/filter", {"deployments": {"name": {"any_": ["reaper"]}}})
-        # An hour later nothing of the run is young any more.
-        parameters = {**reaper["parameters"], "grace_minutes": 0}
+        """Has the reaper run as its schedule does, in a run called `name`. An hour later nothing of the run is young any more."""
+        self._schedule("reaper", name, {"grace_minutes": 0})
+
+    def _schedule(self, deployment: str, name: str, parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+        [found] = self.ask("/deployments/filter", {"deployments": {"name": {"any_": [deployment]}}})
+        parameters = {**found["parameters"], **parameters}
         made = {"name": name, "idempotency_key": name, "parameters": parameters, "state": {"type": "SCHEDULED"}}
-        self.ask(f"/deployments/{reaper['id']}/create_flow_run", made)
+        return self.ask(f"/deployments/{found['id']}/create_flow_run", {**made, **more})
 
     def up(self) -> None:
         """`make up`: starts what does not run. Afterwards dead runs are noticed sooner than the project's automation does."""
@@ -107,12 +100,6 @@ class Site:
             stack.worker_environment(azure.environment(stack)),
             ROOT,
         )
-
-    def process(self, name: str) -> psutil.Process:
-        """The stack's worker or server."""
-        found = self.processes.running()[name].find()
-        assert found is not None
-        return found
 
     def _asset(self, name: str) -> str:
         from azure.ai.ml.entities import Data
@@ -145,7 +132,8 @@ class Run:
 
     def read(self) -> dict[str, Any]:
         """The run as Prefect's server knows it."""
-        return self.site.records.run(self.id)
+        [found] = self.site.records.runs(flow_runs={"id": {"any_": [str(self.id)]}})
+        return found
 
     @property
     def is_final(self) -> bool:

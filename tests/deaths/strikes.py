@@ -6,7 +6,6 @@ import contextlib
 import signal
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from functools import partial
 
 import psutil
 
@@ -50,11 +49,12 @@ def kill(run: Run) -> None:
     _await_gone(run)
 
 
-def kill_worker(site: Site) -> None:
-    """SIGKILL of the worker."""
-    worker = site.process("worker")
-    worker.kill()
-    _await_end(worker)
+def stop_worker(site: Site, number: signal.Signals) -> None:
+    """By that signal."""
+    worker = site.processes.running()["worker"].find()
+    assert worker is not None
+    worker.send_signal(number)
+    await_until(lambda: not is_alive(worker.pid), GONE_SECONDS, "the end of the worker")
 
 
 def _killed(run: Run, hold: Hold) -> None:
@@ -76,15 +76,15 @@ def _terminated(run: Run, hold: Hold) -> None:
 def _rescheduled(run: Run, hold: Hold) -> None:
     """At work, and again as the next process begins, before it listens."""
     for at in ("work", "its beginning"):
-        before = _handed_back(run)
-        [supervisor] = await_until(
-            lambda: _with_word(run, "execute"), STATE_SECONDS, f"the process of {run.id} at {at}"
-        )
-        _signal([supervisor], signal.SIGTERM)
-        _await_end(supervisor)
-        await_until(
-            partial(lambda before: _handed_back(run) > before, before), STATE_SECONDS, f"{run.id} handed back at {at}"
-        )
+        _hand_back(run, at)
+
+
+def _hand_back(run: Run, at: str) -> None:
+    before = _handed_back(run)
+    [supervisor] = await_until(lambda: _with_word(run, "execute"), STATE_SECONDS, f"the process of {run.id} at {at}")
+    _signal([supervisor], signal.SIGTERM)
+    await_until(lambda: not is_alive(supervisor.pid), GONE_SECONDS, f"the end of process {supervisor.pid}")
+    await_until(lambda: _handed_back(run) > before, STATE_SECONDS, f"{run.id} handed back at {at}")
 
 
 def _handed_back(run: Run) -> int:
@@ -94,9 +94,7 @@ def _handed_back(run: Run) -> int:
 
 
 def _worker_shut_down(run: Run, hold: Hold) -> None:
-    worker = run.site.process("worker")
-    worker.terminate()
-    _await_end(worker)
+    stop_worker(run.site, signal.SIGTERM)
     _await_gone(run)
     run.site.up()
 
@@ -158,7 +156,3 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 def _await_gone(run: Run, seconds: float = GONE_SECONDS) -> None:
     await_until(lambda: not run.processes(), seconds, f"the end of the processes of run {run.id}")
-
-
-def _await_end(process: psutil.Process) -> None:
-    await_until(lambda: not is_alive(process.pid), GONE_SECONDS, f"the end of process {process.pid}")

@@ -12,7 +12,7 @@ import grimp
 from flows.stages import STAGES
 from tests.emulated import ROOT
 
-PRODUCT = ("blocks", "flows", "tasks")
+SOURCE = (".py", ".yaml", ".json", ".txt")
 MODULES = {stage.name: stage.fn.__module__ for stage in STAGES}
 """Of each stage."""
 OF_EVERY_CELL = ("emulator", "tests/flows/conftest.py", "tests/resilience/verdict.py", "tests/resilience/waiting.py")
@@ -30,7 +30,8 @@ def digest(stages: tuple[str, ...], judged_by: tuple[str, ...] = ()) -> str:
     # The flows import every stage to call it; what else they import is what every run goes through.
     modules = _imported([MODULES[stage] for stage in stages]) | _imported(flows, without=MODULES.values())
     files = {_file(name) for name in modules}
-    files.update(file for place in (*OF_EVERY_CELL, *judged_by) for file in _sources(ROOT / place))
+    places = [ROOT / place for place in (*OF_EVERY_CELL, *judged_by)]
+    files.update(file for place in places for file in (place, *place.rglob("*")) if file.suffix in SOURCE)
     whole = hashlib.sha256()
     for file in sorted(files):
         whole.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
@@ -49,15 +50,9 @@ def _imported(modules: Iterable[str], without: Iterable[str] = ()) -> set[str]:
 
 @cache
 def _graph() -> grimp.ImportGraph:
-    return grimp.build_graph(*PRODUCT)
+    return grimp.build_graph("blocks", "flows", "tasks")
 
 
 def _file(module: str) -> Path:
     path = ROOT.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _sources(place: Path) -> list[Path]:
-    if place.is_file():
-        return [place]
-    return [file for file in place.rglob("*") if file.suffix in (".py", ".yaml", ".json", ".txt")]

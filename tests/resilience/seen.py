@@ -76,8 +76,8 @@ class Book(Generic[C]):
 
     def keep(self, outcome: Outcome[C], settings: Mapping[str, Any]) -> None:
         """Adds an outcome, as of today and of the source that is here."""
-        day, of = f"{datetime.now(UTC):%Y-%m-%d}", digest(outcome.cell.stages, self.judges)
-        kept = replace(outcome, digest=of, day=day, settings=dict(settings))
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        kept = replace(outcome, digest=self.digest(outcome.cell), day=day, settings=dict(settings))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as lines:
             lines.write(self._line.dump_json(kept) + b"\n")
@@ -90,7 +90,7 @@ class Book(Generic[C]):
         for line in self.file.read_bytes().splitlines() if self.file.exists() else ():
             outcome = self._line.validate_json(line)
             cell = outcome.cell
-            if not set(today.get(cell, ())) <= set(cell.stages) or outcome.digest != digest(cell.stages, self.judges):
+            if not set(today.get(cell, ())) <= set(cell.stages) or outcome.digest != self.digest(cell):
                 void.add(cell)
                 continue
             if cell in last and last[cell].wrong:
@@ -98,6 +98,10 @@ class Book(Generic[C]):
             last[cell] = outcome
         outcomes = {cell: last[cell] for cell in planned if cell in last}
         return Standing(planned, outcomes, void & today.keys() - outcomes.keys(), again)
+
+    def digest(self, cell: C) -> str:
+        """Of what it rests on: the same as long as this process runs."""
+        return digest(cell.stages, self.judges)
 
     @property
     def _line(self) -> TypeAdapter[Outcome[C]]:

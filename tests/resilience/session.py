@@ -38,6 +38,8 @@ class Session(Generic[C]):
 
     def wanted(self, planned: Sequence[C]) -> list[C]:
         """Which cells of the whole matrix are to be run now."""
+        for cell in planned:
+            self._book.digest(cell)  # of the source that is here now, whatever is edited while the cells run
         self._planned, green = planned, self._book.standing(planned).green
         found = [cell for cell in planned if fnmatchcase(str(cell), self._only) and cell not in green]
         print(f"{len(planned)} cells; {len(found)} to be seen.", flush=True)

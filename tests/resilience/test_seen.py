@@ -110,7 +110,7 @@ def test_the_page_of_faults_counts_by_fault_and_shows_ends_and_occasions(faults:
     assert "| 500, once | 2 | 1 |\n| lasting 403 | 1 | 1 |" in text and "1 of the 2 cells" in text
     assert "| `PUT /a` | teardown 7 |" in text and "| `PUT /a` | 1 of 1 |" in text
     assert "| `PUT /b` | **0 of 1** |" in text and "/gone" not in text
-    assert "Faults that last were not tried" in report.page(faults.standing(planned), lasting=False)
+    assert "not tried" not in text and "Faults that last were not tried" in report.page(faults.standing(planned[:2]))
 
 
 @pytest.mark.parametrize("options", [[], ["--resume"], ["--only", f"{OTHER.stage} x *"]])

@@ -44,11 +44,6 @@ class Records:
     client: Any
     ask: Callable[..., Any]
 
-    def run(self, id: UUID) -> dict[str, Any]:
-        """The flow run as Prefect's server knows it."""
-        [found] = self.runs(flow_runs={"id": {"any_": [str(id)]}})
-        return found
-
     def runs(self, **wanted: Any) -> list[dict[str, Any]]:
         """The flow runs that match, the latest first."""
         return self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200, **wanted})

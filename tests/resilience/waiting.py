@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-POLL_SECONDS = 0.3
-
 
 class Late(AssertionError):
     """Something did not happen in time."""
@@ -25,5 +23,5 @@ def await_until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
         with contextlib.suppress(OSError):  # the server may be away
             if answer := happened():
                 return answer
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.3)
     raise Late(f"not within {seconds:.0f} s: {what}")
