@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from flows.stages import STAGES
+from tests.resilience.digest import MODULES
 
 Record = Sequence[Mapping[str, Any]]
 Key = tuple[str, str, str]
@@ -21,8 +21,7 @@ MOST_OCCASIONS = 12
 OF_A_POLL = (1, 2, 5)
 """The occasions of a poll that stand for the rest; how many there are depends on how fast the machine is."""
 
-EVERY_STAGE = tuple(stage.name for stage in STAGES)
-GUID = 36  # characters
+EVERY_STAGE = tuple(MODULES)
 
 # What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many
 # question marks, so that the glob of an endpoint does not also match the deployments under it.
@@ -37,7 +36,7 @@ _OF_ONE_SPLIT = ((re.compile(r"(?<=/data/)[^/]+(?=/versions)"), "*"), (re.compil
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """A call, and which of those that its method, glob and comp match it is (from 1)."""
+    """A call, and which of those that its method, glob and comp match it is (from 1): what a rule needs to meet it."""
 
     method: str
     path: str
@@ -56,13 +55,8 @@ class Call:
         """Whether it changes something, or may."""
         return self.method not in ("GET", "HEAD")
 
-    @property
-    def match(self) -> dict[str, Any]:
-        """What a rule needs to meet it."""
-        return {"method": self.method, "path": self.path, "comp": self.comp, "nth": self.nth}
-
     def __str__(self) -> str:
-        shown = re.sub(r"\?{6,}", lambda name: "{id}" if len(name[0]) == GUID else "{}", self.path)
+        shown = re.sub(r"\?{6,}", lambda name: "{id}" if len(name[0]) == 36 else "{}", self.path)  # as a GUID
         shown = re.sub(
             r"/subscriptions/\{id\}(/resourceGroups/[^/]+)?/providers/Microsoft\.MachineLearningServices", "", shown
         )

@@ -20,7 +20,7 @@ LASTING, LATE = "lasting ", " s late"
 def once_effects(delay: float) -> dict[str, dict[str, Any]]:
     """What can go wrong once with a call, by name; `delay` in seconds."""
     return {
-        "429": {"kind": "status", "status": 429, "code": "TooManyRequests", "retry_after": 1},
+        "429 with Retry-After": {"kind": "status", "status": 429, "code": "TooManyRequests", "retry_after": 1},
         "500": {"kind": "status", "status": 500, "code": "InternalServerError"},
         "503": {"kind": "status", "status": 503, "code": "ServiceUnavailable"},
         "reset before": {"kind": "reset_before"},

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tests.chaos import verdict
-from tests.chaos.calls import MOST_OCCASIONS, OF_A_POLL, Call
+from tests.chaos.calls import MOST_OCCASIONS, OF_A_POLL
 from tests.chaos.matrix import PACK, Cell
 from tests.chaos.site import BOUND_SECONDS
 from tests.emulated import ROOT
@@ -45,69 +45,60 @@ too. A call's stages are those that ran when it was made in the runs without fau
 Up to {pack} calls were hit by the same fault in one run, never two occasions of one call; {shared} of the {once} cells of
 faults that happen once were seen so. A run that was not as it must be was taken apart, and each of its calls hit alone.
 """
+CALL_BY_CALL = """
+## Call by call
+
+Once: how many of the call's occasions are as they must be. Lasting: the stage that gave up, and the seconds it took.
+
+"""
 
 
 def page(standing: Standing[Cell]) -> str:
     """The page's text."""
     outcomes = sorted(standing.outcomes.values(), key=lambda outcome: outcome.cell.trains)
     once = [outcome for outcome in outcomes if not outcome.cell.lasts]
-    for_ever = [outcome for outcome in outcomes if outcome.cell.lasts]
     text = HEAD.format(
         summary=summary(standing) + " Faults that last were not tried." * all(not cell.lasts for cell in standing.planned),
         effects=_by_effect(outcomes), bound=BOUND_SECONDS, most=MOST_OCCASIONS, polls=", ".join(map(str, OF_A_POLL)),
         last_poll=OF_A_POLL[-1], pack=PACK, shared=sum(bool(its.how) for its in once), once=len(once),
     )  # fmt: skip
     text += told("Not as it must be", standing.red) + provenance(standing)
-    if for_ever:
-        text += "\n## Faults that last\n\nHow the run ended: the stage it named and the seconds it took.\n\n"
-        text += _table(for_ever, by=str, shown=_end)
-        text += "\n### What a run can do without\n\n"
-        text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
-        text += "\n### What the runs said\n\n" + _said(for_ever)
-    if once:
-        text += "\n## Faults that happen once\n\nHow many of the call's occasions are as they must be.\n\n"
-        text += _table(once, by=_without_occasion, shown=_share)
-    return text
+    text += CALL_BY_CALL + _table(outcomes) + "\n## What a run can do without\n\n"
+    text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
+    return text + "\n## What the failed runs said\n\n" + _said(outcomes)
 
 
 def _by_effect(outcomes: Sequence[Outcome[Cell]]) -> str:
     lines = ["| fault | cells | as they must be |", "|---|---|---|"]
     for effect in dict.fromkeys(outcome.cell.effect for outcome in outcomes):
         those = [outcome for outcome in outcomes if outcome.cell.effect == effect]
-        named = "429 with Retry-After" if effect == "429" else effect
         once = "" if those[0].cell.lasts else ", once"
-        lines.append(f"| {named}{once} | {len(those)} | {sum(not outcome.wrong for outcome in those)} |")
+        lines.append(f"| {effect}{once} | {len(those)} | {sum(not outcome.wrong for outcome in those)} |")
     return "\n".join(lines)
 
 
-def _table(
-    outcomes: Sequence[Outcome[Cell]], *, by: Callable[[Call], str], shown: Callable[[Sequence[Outcome[Cell]]], str]
-) -> str:
-    """A Markdown table: a line for each call as `by` names it, a column for each fault."""
+def _table(outcomes: Sequence[Outcome[Cell]]) -> str:
+    """A Markdown table: a line for each call, a column for each fault."""
     rows: dict[str, dict[str, list[Outcome[Cell]]]] = {}
     for outcome in outcomes:
-        name = by(outcome.cell.call) + ("` *t*" if outcome.cell.trains else "`")
+        name = f"`{str(outcome.cell.call).partition(' (')[0]}`{' *t*' * outcome.cell.trains}"
         rows.setdefault(name, {}).setdefault(outcome.cell.effect, []).append(outcome)
     effects = list(dict.fromkeys(outcome.cell.effect for outcome in outcomes))
     lines = [f"| call (*t*: in a run that trained) | {' | '.join(effects)} |", "|---" * (len(effects) + 1) + "|"]
     lines += [
-        f"| `{name} | {' | '.join(shown(found.get(effect, [])) for effect in effects)} |"
-        for name, found in rows.items()
+        f"| {name} | {' | '.join(_shown(row.get(effect, [])) for effect in effects)} |" for name, row in rows.items()
     ]
     return "\n".join(lines) + "\n"
 
 
-def _share(outcomes: Sequence[Outcome[Cell]]) -> str:
-    good = sum(not outcome.wrong for outcome in outcomes)
-    text = f"{good} of {len(outcomes)}" if outcomes else ""
-    return text if good == len(outcomes) else f"**{text}**"
-
-
-def _end(outcomes: Sequence[Outcome[Cell]]) -> str:
-    return ", ".join(
-        "**red**" if outcome.wrong else f"{verdict.stage_of(outcome.message) or 'completed'} {outcome.seconds:.0f}"
-        for outcome in outcomes
-    )
+def _shown(outcomes: Sequence[Outcome[Cell]]) -> str:
+    ends = [
+        "**red**" if its.wrong else f"{verdict.stage_of(its.message) or 'completed'} {its.seconds:.0f}"
+        for its in outcomes if its.cell.lasts
+    ]  # fmt: skip
+    good, whole = sum(not its.wrong for its in outcomes), f"of {len(outcomes)}"
+    share = f"{good} {whole}" if good == len(outcomes) else f"**{good} {whole}**"
+    return ", ".join(ends) or share * bool(outcomes)
 
 
 def _said(outcomes: Sequence[Outcome[Cell]]) -> str:
@@ -119,7 +110,3 @@ def _said(outcomes: Sequence[Outcome[Cell]]) -> str:
     return "".join(
         f"* {said}\n" + "".join(f"  * `{cell}`\n" for cell in cells) for said, cells in sorted(calls.items())
     )
-
-
-def _without_occasion(call: Call) -> str:
-    return str(call).partition(" (")[0]

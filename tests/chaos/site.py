@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -121,11 +121,11 @@ class Site:
 
     def _under(self, faults: dict[tuple[Call, int], dict[str, Any]], *, trains: bool = True) -> Ended:
         """One run under `faults`, by call and how often (0: for ever)."""
-        jobs, model, done = self._jobs(), f"chaos-{uuid4().hex[:8]}", Ended(datetime.now(UTC))
+        jobs, model, done = len(self._records.jobs()), f"chaos-{uuid4().hex[:8]}", Ended(datetime.now(UTC))
         self._emulator.ask("DELETE", "/calls")
         with ExitStack() as rules:
             ids = {
-                rules.enter_context(self._emulator.rule({**call.match, "times": times}, effect)): call
+                rules.enter_context(self._emulator.rule({**asdict(call), "times": times}, effect)): call
                 for (call, times), effect in faults.items()
             }
             began = time.monotonic()
@@ -140,7 +140,7 @@ class Site:
             done.seconds = round(time.monotonic() - began, 1)
             done.unmet = frozenset(call for id, call in ids.items() if not self._emulator.hits(id))
         done.record = self._emulator.ask("GET", "/calls")
-        done.jobs, done.versions = len(self._jobs() - jobs), self._records.versions(model)
+        done.jobs, done.versions = len(self._records.jobs()) - jobs, self._records.versions(model)
         [run] = self._records.runs(flows={"name": {"any_": [finetune.name]}}, **_since(done))
         done.id, done.state, done.message = run["id"], run["state_name"], run["state"]["message"] or ""
         return done
@@ -161,9 +161,6 @@ class Site:
             "resume_run": None if trains else self._trained_by,
         }
         finetune(**parameters, return_state=True)
-
-    def _jobs(self) -> set[str]:
-        return {str(job.name) for job in self._records.jobs()}
 
 
 def _hangs(*_: Any) -> None:

@@ -43,7 +43,7 @@ def test_names_of_one_run_become_globs_and_occasions_are_counted() -> None:
 
 def test_both_writes_of_one_endpoint_are_calls_of_their_own() -> None:
     record = [call("PUT", f"/onlineEndpoints/{ENDPOINT}"), call("PUT", f"/onlineEndpoints/{ENDPOINT}")]
-    assert [(str(found), found.match["nth"]) for found in distinct(record)] == [
+    assert [(str(found), found.nth) for found in distinct(record)] == [
         (f"PUT {HOST}/onlineEndpoints/{{}}", 1),
         (f"PUT {HOST}/onlineEndpoints/{{}} (2)", 2),
     ]

@@ -21,7 +21,7 @@ __all__ = ["conversations", "workspace"]
 ARM = "management.azure.com"
 WRITES = (("PUT", ARM), ("POST", ARM), ("POST", "*.inference.ml.azure.com"), ("DELETE", ARM))
 READS = {
-    "429": "*/workspaces/emulator-ws/jobs/ft-*",
+    "429 with Retry-After": "*/workspaces/emulator-ws/jobs/ft-*",
     "500": "*/workspaces/emulator-ws/computes/*",
     "503": "*/registries/azureml/models/*",
     "reset before": "*/history/*/children",

@@ -35,7 +35,7 @@ class Death(StrEnum):
         return self in (Death.RESCHEDULED, Death.WORKER_SHUT_DOWN, Death.SERVER_RESTARTED, Death.SUSPENDED)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Cell:
     """A stage and a death in it."""
 

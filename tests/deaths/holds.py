@@ -37,15 +37,13 @@ class Hold:
         match = {**held_call(stage, run), "times": 0 if stage in SHARED else 1}
         rule = {"match": match, "effect": {"kind": "delay", "seconds": seconds}}
         self._emulator, self.stage = run.site.emulator, stage
-        self._id: str | None = self._emulator.ask("POST", "/faults", rule)["id"]
+        self._id = self._emulator.ask("POST", "/faults", rule)["id"]
 
     @property
     def hit(self) -> bool:
-        """Whether the call was made."""
-        return self._id is not None and self._emulator.hits(self._id) > 0
+        """Whether the call was made, before later ones are answered at once."""
+        return any(rule["id"] == self._id and rule["hits"] for rule in self._emulator.ask("GET", "/faults"))
 
     def lift(self) -> None:
         """Later calls are answered at once."""
-        if self._id is not None:
-            self._emulator.ask("DELETE", f"/faults/{self._id}")
-            self._id = None
+        self._emulator.ask("DELETE", f"/faults/{self._id}")

@@ -13,7 +13,7 @@ from tests.deaths.holds import SHARED, Hold
 from tests.deaths.site import Run, Site
 from tests.deaths.verdict import judge, recovery
 from tests.resilience.seen import Outcome
-from tests.resilience.waiting import Late, await_until
+from tests.resilience.waiting import await_until
 
 MET_SECONDS = 420
 FINAL_SECONDS = 600
@@ -44,13 +44,10 @@ def ordeal(site: Site, cells: Sequence[Cell], told: Told) -> None:
 
 def started(site: Site, cells: Sequence[Cell]) -> Run:
     """A run as these cells need it."""
-    more = {}
-    if any(cell.death is Death.RESCHEDULED for cell in cells):
-        # As in a container: there `prefect flow-run execute` is what is asked to end.
-        more = {
-            "command": "prefect flow-run execute",
-            "env": {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"},
-        }
+    # As in a container: there `prefect flow-run execute` is what is asked to end.
+    env = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
+    as_contained = {"command": "prefect flow-run execute", "env": env}
+    more = as_contained if any(cell.death is Death.RESCHEDULED for cell in cells) else {}
     return site.start(from_asset=any(cell.stage is Stage["SAMPLE_DATASET"] for cell in cells), **more)
 
 
@@ -91,17 +88,12 @@ def _one_run(site: Site, cells: Sequence[Cell]) -> Iterator[Outcome[Cell]]:
                 assert following is not None
                 hold = held(run, following)
         await_until(lambda: run.is_final, FINAL_SECONDS, f"the end of {run.id}")
-    except Late as late:
-        trouble = f"{late}; it is {run.read()['state_name']}"
     except AssertionError as broken:
-        trouble = str(broken)
+        trouble = f"{broken}; it is {run.read()['state_name']}"
     hold.lift()
     if not struck:
-        state = run.read()["state"]
-        wrong = trouble or "ended before it was met in the stage"
-        yield Outcome(cells[0], wrong, state["name"], message=(state["message"] or "")[:500])
-        return
-    yield from judged(run, struck, trouble)
+        trouble = trouble or "ended before it was met in the stage"
+    yield from judged(run, struck or [Struck(cells[0], time.monotonic())], trouble)
 
 
 def judged(run: Run, struck: Sequence[Struck], trouble: str) -> Iterator[Outcome[Cell]]:

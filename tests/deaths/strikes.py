@@ -116,10 +116,8 @@ def _server_restarted(run: Run, hold: Hold) -> None:
 def _suspended(run: Run, hold: Hold) -> None:
     """As the UI's button does. The run notices at the end of the stage; then nothing of it may be gone, and it is resumed."""
     site = run.site
-    site.ask(
-        f"/flow_runs/{run.id}/set_state",
-        {"state": {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}},
-    )
+    suspended = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
+    site.ask(f"/flow_runs/{run.id}/set_state", {"state": suspended})
     had = site.records.endpoints(run.id)
     _await_gone(run, STATE_SECONDS)
     if run.read()["state_type"] in FINAL:

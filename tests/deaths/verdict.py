@@ -33,9 +33,11 @@ def judge(run: Run, last: Cell) -> tuple[list[str], float]:
         wrong += [str(late), *records.left(run.id)]
     clear_at = time.monotonic()
     with contextlib.suppress(Late):
-        await_until(lambda: _are_final(_reapers(run), least=0), CLEAR_SECONDS, "the end of its reapers")
+        await_until(
+            lambda: _are_final(_called(run) + _by_the_hour(run), least=0), CLEAR_SECONDS, "the end of its reapers"
+        )
     wrong += last.expected.unlike(run.read()["state_name"], len(records.jobs(run.id)), records.versions(run.given))
-    wrong += not_well(_reapers(run)) + [line for line in run.said() if HOOK_FAILED in line]
+    wrong += not_well(_called(run) + _by_the_hour(run)) + [line for line in run.said() if HOOK_FAILED in line]
     return wrong, clear_at
 
 
@@ -65,10 +67,6 @@ def recovery(run: Run) -> str:
         "resume": "Resuming" in said,
     }
     return ", ".join(name for name, is_there in signs.items() if is_there)
-
-
-def _reapers(run: Run) -> list[dict[str, Any]]:
-    return _called(run) + _by_the_hour(run)
 
 
 def _called(run: Run) -> list[dict[str, Any]]:

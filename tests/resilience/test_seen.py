@@ -108,8 +108,9 @@ def test_the_page_of_faults_counts_by_fault_and_shows_ends_and_occasions(faults:
     text = report.page(faults.standing(planned))
     assert "**2 of 4 cells are as they must be.** The others: 1 not as they must be; 1 not run.\n" in text
     assert "| 500, once | 2 | 1 |\n| lasting 403 | 1 | 1 |" in text and "1 of the 2 cells" in text
-    assert "| `PUT /a` | teardown 7 |" in text and "| `PUT /a` | 1 of 1 |" in text
-    assert "| `PUT /b` | **0 of 1** |" in text and "/gone" not in text
+    assert (
+        "| `PUT /a` | 1 of 1 | teardown 7 |" in text and "| `PUT /b` | **0 of 1** |  |" in text and "/gone" not in text
+    )
     assert "not tried" not in text and "Faults that last were not tried" in report.page(faults.standing(planned[:2]))
 
 
