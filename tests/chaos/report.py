@@ -45,12 +45,6 @@ too. A call's stages are those that ran when it was made in the runs without fau
 Up to {pack} calls were hit by the same fault in one run, never two occasions of one call; {shared} of the {once} cells of
 faults that happen once were seen so. A run that was not as it must be was taken apart, and each of its calls hit alone.
 """
-CALL_BY_CALL = """
-## Call by call
-
-Once: how many of the call's occasions are as they must be. Lasting: the stage that gave up, and the seconds it took.
-
-"""
 
 
 def page(standing: Standing[Cell]) -> str:
@@ -63,7 +57,8 @@ def page(standing: Standing[Cell]) -> str:
         last_poll=OF_A_POLL[-1], pack=PACK, shared=sum(bool(its.how) for its in once), once=len(once),
     )  # fmt: skip
     text += told("Not as it must be", standing.red) + provenance(standing)
-    text += CALL_BY_CALL + _table(outcomes) + "\n## What a run can do without\n\n"
+    text += "\n## Call by call\n\nHow many of its occasions are as they must be; of faults that last, which stage gave up after "
+    text += "how many seconds.\n\n" + _table(outcomes) + "\n## What a run can do without\n\n"
     text += "".join(f"* `{glob}`: {why}.\n" for glob, why in verdict.CAN_DO_WITHOUT.items())
     return text + "\n## What the failed runs said\n\n" + _said(outcomes)
 

@@ -21,11 +21,7 @@ OF_EVERY_CELL = ("emulator", "tests/flows/conftest.py", "tests/resilience/verdic
 
 @cache
 def digest(stages: tuple[str, ...], judged_by: tuple[str, ...] = ()) -> str:
-    """12 hex digits of the source that the `stages` of those names rest on.
-
-    Args:
-        judged_by: files and folders, below the project's, of what strikes and judges the cell.
-    """
+    """12 hex digits of the source that the `stages` of those names rest on, and of the files and folders it is `judged_by`."""
     flows = [module for module in _graph().modules if module.partition(".")[0] == "flows"]
     # The flows import every stage to call it; what else they import is what every run goes through.
     modules = _imported([MODULES[stage] for stage in stages]) | _imported(flows, without=MODULES.values())

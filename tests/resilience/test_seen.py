@@ -17,6 +17,7 @@ from tests.chaos.matrix import Cell
 from tests.deaths import cells as deaths
 from tests.deaths.cells import WHOLE
 from tests.deaths.report import page
+from tests.resilience.digest import digest
 from tests.resilience.seen import Book, Outcome
 from tests.resilience.session import Session, parser
 
@@ -51,6 +52,7 @@ def test_a_cell_counts_until_what_it_was_seen_on_has_changed(book: Book[deaths.C
     rewritten(book, 0, digest="0" * 12)
     standing = book.standing(WHOLE)
     assert standing.green == {OTHER} and standing.void == {ONE}
+    assert replace(book, judges=()).standing(WHOLE).void == {ONE, OTHER}
     text = page(standing)
     assert f"**1 of {len(WHOLE)} cells are as they must be.** The others: 1 void, since" in text
     assert f"; {len(WHOLE) - 2} not run." in text
@@ -79,6 +81,8 @@ def test_a_cell_that_was_run_again_shows_the_last_and_tells_of_the_first(book: B
     text = page(book.standing(WHOLE))
     assert "| Completed, 4 s, resume |" in text and "## Not as it must be" not in text and "9 jobs" not in text
     assert f"## Run again, after this\n\n* `{ONE}`: 2 jobs. Failed: Two of them.\n" in text
+    book.keep(Outcome(ONE, wrong="", ended="Completed"), SETTINGS)
+    assert [outcome.wrong for outcome in book.standing(WHOLE).again] == ["2 jobs"]
 
 
 def test_a_page_says_what_was_run_when_and_under_which_settings(book: Book[deaths.Cell]) -> None:
@@ -122,9 +126,12 @@ def test_a_command_runs_what_is_asked_for_and_not_known(
     book.keep(Outcome(ONE, wrong=""), SETTINGS)
     book.keep(Outcome(OTHER, wrong="2 jobs"), SETTINGS)
     session = Session(book, parser("this", None).parse_args(options), SETTINGS)
+    digest.cache_clear()
     wanted = {"": WHOLE, "--resume": WHOLE[1:], "--only": WHOLE[-len(deaths.Death) :]}
     assert session.wanted(WHOLE) == wanted["".join(options[:1])]
+    read = digest.cache_info().misses
     session.tell(Outcome(OTHER, wrong="", ended="Cancelled"))
+    assert digest.cache_info().misses == read, "the source is read before the first cell is run"
     green = 1 + ("--resume" in options)
     assert session.end(page, tmp_path / "page.md") == 1
     assert f"**{green} of {len(WHOLE)}" in (tmp_path / "page.md").read_text()
