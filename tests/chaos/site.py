@@ -41,7 +41,6 @@ class Ended:
     """How one run ended, what it made, and what is wrong with that."""
 
     since: datetime
-    """Before it began."""
     id: str = ""
     state: str = ""
     message: str = ""

@@ -30,7 +30,7 @@ def digest(stages: tuple[str, ...], judged_by: tuple[str, ...] = ()) -> str:
     files.update(file for place in places for file in (place, *place.rglob("*")) if file.suffix in SOURCE)
     whole = hashlib.sha256()
     for file in sorted(files):
-        whole.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
+        whole.update(f"{file.relative_to(ROOT)}\0".encode() + _read(file) + b"\0")
     return whole.hexdigest()[:12]
 
 
@@ -42,6 +42,12 @@ def _imported(modules: Iterable[str], without: Iterable[str] = ()) -> set[str]:
             found.add(module)
             waiting += _graph().find_modules_directly_imported_by(module)
     return found.difference(without)
+
+
+@cache
+def _read(file: Path) -> bytes:
+    """What it was when this process first asked, whatever is edited meanwhile."""
+    return file.read_bytes()
 
 
 @cache

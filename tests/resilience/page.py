@@ -8,9 +8,6 @@ from collections.abc import Iterable
 
 from tests.resilience.seen import C, Outcome, Standing
 
-SHOWN = 400
-"""Characters of a run's last words."""
-
 WHEN = """\
 
 ## What was run when
@@ -57,4 +54,4 @@ def short(message: str) -> str:
     """A run's last words in one line, without what differs from run to run."""
     said = re.sub(r"ft-[a-z2-7]{26}", "ft-...", " ".join(message.split()))
     said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "{id}", said)
-    return said if len(said) <= SHOWN else said[:SHOWN] + " ..."
+    return said if len(said) <= 400 else said[:400] + " ..."

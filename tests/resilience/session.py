@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic
 
+from tests.resilience.digest import MODULES, digest
 from tests.resilience.page import short
 from tests.resilience.seen import Book, C, Outcome, Standing
 
@@ -30,6 +31,7 @@ class Session(Generic[C]):
     def __init__(self, book: Book[C], options: argparse.Namespace, settings: Mapping[str, Any]) -> None:
         # Told to end, it leaves in good order: what was started is stopped.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+        digest(tuple(MODULES), book.judges)  # of the source that is here before anything runs
         self._book, self._only, self._settings = book, options.only, settings
         self._planned: Sequence[C] = ()
         self._told, self._lock, self._began = 0, threading.Lock(), time.monotonic()
@@ -38,8 +40,6 @@ class Session(Generic[C]):
 
     def wanted(self, planned: Sequence[C]) -> list[C]:
         """Which cells of the whole matrix are to be run now."""
-        for cell in planned:
-            self._book.digest(cell)  # of the source that is here now, whatever is edited while the cells run
         self._planned, green = planned, self._book.standing(planned).green
         found = [cell for cell in planned if fnmatchcase(str(cell), self._only) and cell not in green]
         print(f"{len(planned)} cells; {len(found)} to be seen.", flush=True)

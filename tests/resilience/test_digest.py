@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.emulated import ROOT
@@ -13,9 +11,9 @@ from tests.resilience.digest import digest
 
 def changed(monkeypatch: pytest.MonkeyPatch, name: str, stage: str) -> bool:
     """Whether the stage's digest is another one when that file is."""
-    before, read = digest.__wrapped__(tuple(stage.split())), Path.read_bytes
+    before, read = digest.__wrapped__(tuple(stage.split())), module._read
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if self == ROOT / name else b""))
+        patch.setattr(module, "_read", lambda file: read(file) + (b"#" if file == ROOT / name else b""))
         return bool(digest.__wrapped__(tuple(stage.split())) != before)
 
 

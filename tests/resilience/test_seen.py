@@ -17,7 +17,7 @@ from tests.chaos.matrix import Cell
 from tests.deaths import cells as deaths
 from tests.deaths.cells import WHOLE
 from tests.deaths.report import page
-from tests.resilience.digest import digest
+from tests.resilience.digest import _read, digest
 from tests.resilience.seen import Book, Outcome
 from tests.resilience.session import Session, parser
 
@@ -106,12 +106,13 @@ def test_the_page_of_faults_counts_by_fault_and_shows_ends_and_occasions(faults:
     planned = [fault(), fault(path="/b"), fault(effect="lasting 403"), fault(path="/c")]
     said = "Stage teardown failed: No. Check it. Released: nothing."
     faults.keep(Outcome(planned[0], wrong="", ended="Completed", how="with 1 others"), SETTINGS)
-    faults.keep(Outcome(planned[1], wrong="3 jobs", ended="Failed"), SETTINGS)
+    faults.keep(Outcome(planned[1], wrong="3 jobs", ended="Failed", message="x" * 401), SETTINGS)
     faults.keep(Outcome(planned[2], wrong="", ended="Failed", message=said, seconds=7.0), SETTINGS)
     faults.keep(Outcome(fault(path="/gone"), wrong="", ended="Completed"), SETTINGS)
     text = report.page(faults.standing(planned))
     assert "**2 of 4 cells are as they must be.** The others: 1 not as they must be; 1 not run.\n" in text
     assert "| 500, once | 2 | 1 |\n| lasting 403 | 1 | 1 |" in text and "1 of the 2 cells" in text
+    assert f"* `{planned[1]}`: 3 jobs. Failed: {'x' * 400} ...\n" in text
     assert (
         "| `PUT /a` | 1 of 1 | teardown 7 |" in text and "| `PUT /b` | **0 of 1** |  |" in text and "/gone" not in text
     )
@@ -125,13 +126,14 @@ def test_a_command_runs_what_is_asked_for_and_not_known(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     book.keep(Outcome(ONE, wrong=""), SETTINGS)
     book.keep(Outcome(OTHER, wrong="2 jobs"), SETTINGS)
+    _read.cache_clear()
     session = Session(book, parser("this", None).parse_args(options), SETTINGS)
     digest.cache_clear()
+    read = _read.cache_info().misses
     wanted = {"": WHOLE, "--resume": WHOLE[1:], "--only": WHOLE[-len(deaths.Death) :]}
     assert session.wanted(WHOLE) == wanted["".join(options[:1])]
-    read = digest.cache_info().misses
     session.tell(Outcome(OTHER, wrong="", ended="Cancelled"))
-    assert digest.cache_info().misses == read, "the source is read before the first cell is run"
+    assert _read.cache_info().misses == read, "the source is read before the first cell is run"
     green = 1 + ("--resume" in options)
     assert session.end(page, tmp_path / "page.md") == 1
     assert f"**{green} of {len(WHOLE)}" in (tmp_path / "page.md").read_text()
