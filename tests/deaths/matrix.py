@@ -16,7 +16,7 @@ from tests.resilience.waiting import Late, await_until
 
 AT_ONCE = 4
 """Runs at the same time on a machine of two cores: most of a run is waiting."""
-SETTINGS = {"runs at once": AT_ONCE, "heartbeat": HEARTBEAT_SECONDS, "given up after": SILENT_SECONDS + ASKED_SECONDS}
+SETTINGS = {"runs at once": AT_ONCE, "heartbeat (s)": HEARTBEAT_SECONDS, "silent (s)": SILENT_SECONDS + ASKED_SECONDS}
 OF_EVERYTHING = (Death.SERVER_RESTARTED, Death.WORKER_SHUT_DOWN)
 """What all runs feel, so that only one is under way."""
 
