@@ -23,11 +23,11 @@ OF_A_POLL = (1, 2, 5)
 
 EVERY_STAGE = tuple(MODULES)
 
-# What differs from run to run: a name derived from a flow run, a storage account, a GUID, a hash. Each becomes as many
+# What differs from run to run: a name derived from a flow run, a storage account, a GUID, a second, a hash. Each becomes as many
 # question marks, so that the glob of an endpoint does not also match the deployments under it.
 _OF_ONE_RUN = re.compile(
     r"ft-[a-z2-7]{26}(?:-r\d+)?|chaos-[0-9a-f]{8}|^emulator[0-9a-f]{14}(?=\.blob)"
-    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<=/versions/)[0-9]{10}(?=/|$)"
     r"|(?<=/)[a-z2-7]{26}(?=/|$)|(?<=/)[0-9a-f]{64}(?=/|$)|(?<=/)[0-9a-f]{20}(?=/|$)"
 )
 # The files and tables of the sample go by the same lines of code: they are occasions of one call.

@@ -39,6 +39,8 @@ def test_names_of_one_run_become_globs_and_occasions_are_counted() -> None:
         Call("GET", f"{HOST}/onlineEndpoints/{masked}", nth=2),
         Call("GET", f"{HOST}/onlineEndpoints/{masked}/deployments/demo"),
     ]
+    by_night = [[call("PUT", f"/models/m/versions/{second}")] for second in (1796073783, 1796073721)]
+    assert distinct(*by_night) == [Call("PUT", f"{HOST}/models/m/versions/{'?' * 10}")]
 
 
 def test_both_writes_of_one_endpoint_are_calls_of_their_own() -> None:
@@ -101,8 +103,7 @@ def test_a_cell_has_its_call_s_stages_and_is_the_same_cell_whatever_they_are() -
     wanted = cells([one], [one], {one.key: ("teardown",)}, delay=2, lasting=True)
     assert {cell.stages for cell in wanted} == {("teardown",)}
     assert wanted == [Cell(one, effect, trains=False) for effect in (*once_effects(2), *LASTING_EFFECTS)]
-    # What was seen of a delay of two seconds says nothing of one of fifteen.
-    assert f"PUT {HOST}/a x answer 2 s late" in map(str, wanted)
+    assert f"PUT {HOST}/a x answer 2 s late" in map(str, wanted), "it says nothing of one of fifteen"
 
 
 def test_only_the_named_calls_can_be_done_without() -> None:

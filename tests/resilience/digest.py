@@ -14,7 +14,6 @@ from tests.emulated import ROOT
 
 SOURCE = (".py", ".yaml", ".json", ".txt")
 MODULES = {stage.name: stage.fn.__module__ for stage in STAGES}
-"""Of each stage."""
 OF_EVERY_CELL = ("emulator", "tests/flows/conftest.py", "tests/resilience/verdict.py", "tests/resilience/waiting.py")
 """Files and folders of what answers every run and of what judges it."""
 
