@@ -41,7 +41,7 @@ def test_a_night_that_can_come_is_ready_and_nothing_was_made_for_it(
 ) -> None:
     emulator.ask("DELETE", "/calls")
     half = {"source": str(conversations), "percent": 50}
-    given = parameters(conversations, dataset=half, compute={"cluster": "not-made"})
+    given: dict[str, Any] = parameters(conversations, dataset=half, compute={"cluster": "not-made"})
     state: Any = preflight(**given, return_state=True)
     found = state.result()
     assert (found.ok, state.name) == (True, "Ready")
@@ -72,14 +72,15 @@ def test_a_night_that_can_come_is_ready_and_nothing_was_made_for_it(
 
 
 def test_all_that_is_in_the_way_is_said_at_once(conversations: Path, taken_endpoint: str) -> None:
-    found: Any = preflight(
-        dataset={"source": str(conversations), "train_split": "train_none"},
-        model={"name": "no-such-model"},
-        compute={"cluster": "new-one", "size": "Standard_ND40rs_v2", "priority": "dedicated"},
-        deployment={"endpoint": taken_endpoint, "instance_type": "Standard_NC7"},
-        training={"num_train_epochs": 1, "other": {"no_such_input": 1}},
-        cost={"prices": "/no/such/prices.yaml"},
-    )
+    given: dict[str, Any] = {
+        "dataset": {"source": str(conversations), "train_split": "train_none"},
+        "model": {"name": "no-such-model"},
+        "compute": {"cluster": "new-one", "size": "Standard_ND40rs_v2", "priority": "dedicated"},
+        "deployment": {"endpoint": taken_endpoint, "instance_type": "Standard_NC7"},
+        "training": {"num_train_epochs": 1, "other": {"no_such_input": 1}},
+        "cost": {"prices": "/no/such/prices.yaml"},
+    }
+    found: Any = preflight(**given)
     blockers = sentences(found, "blocker")
     assert set(blockers) == {
         "resolve_credentials",  # the prices
