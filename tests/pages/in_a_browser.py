@@ -16,6 +16,7 @@ from tests.pages.conftest import picture
 
 ARTIFACTS: dict[str, list[str]] = {
     "summary": ["The model was accepted", "Base model", "Validation loss", "deleted endpoint", "Job in Azure ML studio", "USD"],
+    "base-model": ["Phi-3-mini-4k-instruct version 15", "Fine-tuning tasks", "chat-completion", "Is served on"],
     "stages": ["Completed", "Progress: 100%"],
     "cost": ["training", "serving", "Standard_NC24rs_v3", "13.46", "An estimate", "Azure's list"],
     "compute": ["GPUs", "4 a node, 4 together", "Quota, in vCPUs", "standardNCSv3Family"],
