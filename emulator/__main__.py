@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from emulator import daemon, disk
+from emulator.arm.limits import EXAMPLE
+from emulator.conditions import Conditions, ConditionsError
 from emulator.seal import SealBroken
 
 DEFAULT_STATE = Path(".azureml-emulator")
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.state = options.state.resolve()
     try:
         return options.run(options)
-    except (daemon.DaemonError, SealBroken) as problem:
+    except (ConditionsError, daemon.DaemonError, SealBroken) as problem:
         print(problem, file=sys.stderr)
         return 1
     except Exception as problem:
@@ -57,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.add_argument("--faults", type=Path, help="JSON file with a list of fault rules to begin with")
         added.add_argument("--faithful", action="store_true", help="Azure's own delays and no polling hints")
+        added.add_argument(
+            "--as-of",
+            metavar="DATE",
+            help="the day that models and sizes are as of, as 2025-03-01; kept until another or `today` is given (default: today)",
+        )
+        added.add_argument("--quota", type=Path, metavar="FILE", help="limits of vCPUs, as below; kept from then on")
+        added.add_argument("--region", metavar="NAME", help="where a new emulator is (default: eastus)")
+        added.formatter_class = argparse.RawDescriptionHelpFormatter
+        added.epilog = (
+            f"a file for --quota, in YAML or JSON; what it leaves out keeps the emulator's own limit:\n\n{EXAMPLE}"
+        )
     command("stop", _stop, "stop it, with every job and deployment that it runs")
     command("status", _status, "tell whether it runs, and where").add_argument("--json", action="store_true")
     env = command("env", _env, "print the environment that points the SDK here, for eval in a shell")
@@ -79,14 +92,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _start(options: argparse.Namespace) -> int:
-    running = daemon.start(options.state, options.port, faithful=options.faithful, faults=options.faults)
-    print(f"Azure ML emulator is ready: proxy 127.0.0.1:{running.port}, process {running.pid}, state {options.state}")
+    running = daemon.start(options.state, options.port, **_given(options))
+    where = f"proxy 127.0.0.1:{running.port}, process {running.pid}, state {options.state}"
+    print(f"Azure ML emulator is ready: {where}, {Conditions.kept(options.state)}")
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    daemon.serve(options.state, options.port, faithful=options.faithful, faults=options.faults)
+    daemon.serve(options.state, options.port, **_given(options))
     return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that `start` and `serve` share but for where."""
+    return {name: getattr(options, name) for name in ("faithful", "faults", "as_of", "quota", "region")}
 
 
 def _stop(options: argparse.Namespace) -> int:
@@ -96,17 +115,24 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     running = daemon.find(options.state)
+    conditions = Conditions.kept(options.state)
     if options.json:
+        as_of = conditions.as_of
         print(
             json.dumps(
-                {"running": running is not None, "state": str(options.state), **(vars(running) if running else {})}
+                {
+                    "running": running is not None,
+                    "state": str(options.state),
+                    "as_of": as_of and as_of.isoformat(),
+                    **(vars(running) if running else {}),
+                }
             )
         )
     elif running is None:
         print(f"No emulator runs over {options.state}.")
     else:
         ports = f"proxy 127.0.0.1:{running.port}, TLS 127.0.0.1:{running.tls_port}"
-        print(f"Running: {ports}, process {running.pid}, state {options.state}")
+        print(f"Running: {ports}, process {running.pid}, state {options.state}, {conditions}")
     return 0 if running else 3
 
 

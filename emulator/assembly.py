@@ -16,6 +16,7 @@ from emulator.arm.quota import Quota
 from emulator.arm.uris import Uris
 from emulator.blob.containers import Containers
 from emulator.blob.service import BlobService
+from emulator.conditions import Conditions
 from emulator.dataplane import discovery, history, history_artifacts
 from emulator.dataplane.app import DataPlane
 from emulator.dataplane.mlflow import MlflowRoute, Tracking
@@ -47,16 +48,24 @@ class Azure:
     `port` is the proxy's, for job processes; `reset` cuts a client's connection, by the port that it comes from.
     """
 
-    def __init__(self, installation: Installation, port: int, reset: Reset, *, faithful: bool = False) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        conditions: Conditions,
+        port: int,
+        reset: Reset,
+        *,
+        faithful: bool = False,
+    ) -> None:
         self.store = Store(installation.state / "documents.sqlite")
         self.operations = Operations(installation, self.store, faithful=faithful)
         self.faults = Faults(self.store)
         self._fork_server = ForkServer()
         tokens = Tokens(installation)
         tracking = Tracking(installation)
-        catalog = Catalog(installation)
+        catalog = Catalog(installation, conditions.today)
         containers = Containers(installation)
-        quota = Quota(installation)
+        quota = Quota(installation, conditions)
         clusters = Computes(installation, self.store, self.operations, quota)
 
         def has_output(job: str, output: str) -> bool:
@@ -112,6 +121,7 @@ class Azure:
             },
             self.faults,
             reset,
+            conditions.now,
         )
 
     async def start(self) -> None:

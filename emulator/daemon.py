@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator import births, disk
+from emulator.conditions import Conditions
 
 if TYPE_CHECKING:
     import psutil
@@ -58,23 +60,46 @@ def find(state: Path) -> Running | None:
     return running if births.lives(running.pid, running.created) else None
 
 
-def start(state: Path, port: int, *, faithful: bool = False, faults: Path | None = None) -> Running:
+def start(
+    state: Path,
+    port: int,
+    *,
+    faithful: bool = False,
+    faults: Path | None = None,
+    as_of: str | None = None,
+    quota: Path | None = None,
+    region: str | None = None,
+) -> Running:
     """Starts an emulator in the background and returns when it is ready.
 
     Raises:
-        DaemonError: the port is taken, or it ended or hung while starting; with the end of its log.
+        DaemonError: the port is taken, the region is another, or it ended or hung while starting; with the end of its log.
+        ConditionsError: `as_of` is no date or `quota` no file of limits.
     """
+    kept = Conditions.kept(state)
+    conditions = kept.changed(as_of, quota)
+    _require_region(state, region)
     if running := find(state):
         if running.port != port:
             raise DaemonError(f"The emulator over {state} already runs on port {running.port}; stop it first.")
+        if conditions != kept:
+            raise DaemonError(
+                f"The emulator over {state} already runs, {kept}; stop it first to change that or its quota."
+            )
         return running
     keep_private(state)
     _require_free(port)
+    conditions.keep(state)
     (state / PROCESS_FILE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "emulator", "serve", "--state", str(state), "--port", str(port)]
     with open(state / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
-            [*command, *(["--faithful"] if faithful else []), *(["--faults", str(faults)] if faults else [])],
+            [
+                *command,
+                *(["--faithful"] if faithful else []),
+                *(["--faults", str(faults)] if faults else []),
+                *(["--region", region] if region else []),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -134,16 +159,34 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def serve(state: Path, port: int, *, faithful: bool = False, faults: Path | None = None) -> None:
-    """Runs the emulator in this process until SIGTERM or SIGINT."""
+def serve(
+    state: Path,
+    port: int,
+    *,
+    faithful: bool = False,
+    faults: Path | None = None,
+    as_of: str | None = None,
+    quota: Path | None = None,
+    region: str | None = None,
+) -> None:
+    """Runs the emulator in this process until SIGTERM or SIGINT.
+
+    Raises:
+        DaemonError, ConditionsError: as `start`.
+    """
+    conditions = Conditions.kept(state).changed(as_of, quota)
+    _require_region(state, region)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "httpcore", "alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     keep_private(state)
-    asyncio.run(_serve(state, port, faithful=faithful, faults=faults))
+    conditions.keep(state)
+    asyncio.run(_serve(state, port, conditions, region, faithful=faithful, faults=faults))
 
 
-async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None) -> None:
+async def _serve(
+    state: Path, port: int, conditions: Conditions, region: str | None, *, faithful: bool, faults: Path | None
+) -> None:
     import uvicorn
 
     from emulator.assembly import Azure
@@ -152,7 +195,7 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
     from emulator.installation import Installation
     from emulator.proxy import HEAD_LIMIT, Proxy
 
-    installation = Installation.open(state)
+    installation = Installation.open(state, region)
     certificates = Certificates.open(installation)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as tls_socket:
         # asyncio does it only for sockets that name their protocol; without it, each answer's body waits for an acknowledgement.
@@ -160,7 +203,7 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
         tls_port = tls_socket.getsockname()[1]
         tunnels = Proxy(installation, tls_port)
         proxy = await asyncio.start_server(tunnels.serve, "127.0.0.1", port, limit=HEAD_LIMIT)
-        azure = Azure(installation, port, tunnels.reset, faithful=faithful)
+        azure = Azure(installation, conditions, port, tunnels.reset, faithful=faithful)
         for rule in read_rules(faults):
             azure.faults.add(rule)
         config = uvicorn.Config(
@@ -172,6 +215,7 @@ async def _serve(state: Path, port: int, *, faithful: bool, faults: Path | None)
             ws="none",
             access_log=False,
             server_header=False,
+            date_header=False,  # the server's own, of the emulator's day
             log_config=None,
             timeout_graceful_shutdown=2,
         )
@@ -223,6 +267,23 @@ def _require_free(port: int) -> None:
             raise DaemonError(
                 f"Port {port} on 127.0.0.1 is taken ({problem.strerror}); choose another with --port."
             ) from None
+
+
+def _require_region(state: Path, region: str | None) -> None:
+    """Refuses a region that cannot be one, or that is not that of the installation in `state`: its ids name it."""
+    from emulator.installation import FILE, Installation
+
+    if region is None:
+        return
+    if not re.fullmatch(r"[a-z][a-z0-9]{2,40}", region):
+        raise DaemonError(
+            f"--region {region[:64]!r} is no region. Write it as Azure does: small letters and digits, westeurope."
+        )
+    if (state / FILE).exists() and (here := Installation.open(state).region) != region:
+        raise DaemonError(
+            f"The emulator over {state} is in {here}, which is part of its ids. Start one in {region} over another --state, or "
+            "reset this one first."
+        )
 
 
 def keep_private(state: Path) -> None:

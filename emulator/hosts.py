@@ -25,6 +25,9 @@ AZURE_SUFFIXES = (
     "mcr.microsoft.com",
 )
 
+# Where the SDK asks for registries, in whatever region the workspace is (azure.ai.ml._azure_environments).
+REGISTRY_DISCOVERY = "eastus.api.azureml.ms"
+
 
 class Service(StrEnum):
     """The host families of the Azure ML wire."""
@@ -43,6 +46,7 @@ def service_of(host: str, installation: Installation) -> Service | None:
     fixed = {
         "login.microsoftonline.com": Service.IDENTITY,
         "management.azure.com": Service.ARM,
+        REGISTRY_DISCOVERY: Service.DATAPLANE,
         installation.data_host: Service.DATAPLANE,
         installation.registry_host: Service.REGISTRY,
         installation.blob_host: Service.BLOB,

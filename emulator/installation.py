@@ -20,6 +20,7 @@ from emulator import disk
 from emulator.seal import Seal
 
 FILE = "installation.json"
+REGION = "eastus"  # unless one is asked for
 PROVIDER = "Microsoft.MachineLearningServices"
 
 
@@ -52,20 +53,20 @@ class Installation:
     control_key: str = field(repr=False)
 
     @classmethod
-    def open(cls, state: Path) -> Installation:
-        """Returns the installation that `state` holds, or makes one there."""
+    def open(cls, state: Path, region: str | None = None) -> Installation:
+        """Returns the installation that `state` holds, or makes one there, in `region`."""
         path = state / FILE
         if path.exists():
             sealed = bytes.fromhex(json.loads(path.read_text()).get("sealed", ""))
             saved = json.loads(Seal.of(state).open(sealed, FILE))
             saved["principals"] = tuple(Principal(**p) for p in saved["principals"])
             return cls(state=state, **saved)
-        made = cls._new(state)
+        made = cls._new(state, region or REGION)
         made._save(path)
         return made
 
     @classmethod
-    def _new(cls, state: Path) -> Installation:
+    def _new(cls, state: Path, region: str) -> Installation:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -82,7 +83,7 @@ class Installation:
             resource_group="emulator-rg",
             workspace="emulator-ws",
             workspace_guid=guid,
-            region="eastus",
+            region=region,
             storage_account="emulator" + guid.replace("-", "")[:14],
             storage_key=base64.b64encode(secrets.token_bytes(64)).decode(),
             token_key=pem.decode(),

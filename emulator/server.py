@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
@@ -32,18 +34,25 @@ class HostService(Protocol):
 class Server:
     """Dispatches by Host, names every request, turns errors into answers and keeps the access record.
 
+    An answer's `Date` is of the day that the emulator is in, by which a client can judge what is retired.
     The record has method, host, path, status, milliseconds and the time; never a query (SAS signatures), never a header (tokens,
     keys).
     """
 
     def __init__(
-        self, installation: Installation, services: dict[Service, HostService], faults: Faults, reset: Reset
+        self,
+        installation: Installation,
+        services: dict[Service, HostService],
+        faults: Faults,
+        reset: Reset,
+        now: Callable[[], datetime],
     ) -> None:
         self._installation = installation
         self._services = services
         self.operations = {name: service.operations for name, service in services.items()}
         self._faults = faults
         self._reset = reset
+        self._now = now
         self._calls = control.Calls(maxlen=control.KEPT_CALLS)
         self._control = control.app(installation, faults, self._calls)
 
@@ -65,7 +74,7 @@ class Server:
             if message["type"] == "http.response.start":
                 answered.append(message["status"])
                 record(message["status"])  # before the client can ask for it
-                message["headers"] = [*message["headers"], *_identification(scope)]
+                message["headers"] = [*message["headers"], *_identification(scope), self._date()]
             await send(message)
 
         try:
@@ -91,6 +100,9 @@ class Server:
             access.info(
                 "%s %s%s %s %.1fms", scope["method"], host, _path(scope), answered[0] if answered else "-", took
             )
+
+    def _date(self) -> tuple[bytes, bytes]:
+        return b"date", format_datetime(self._now(), usegmt=True).encode()
 
     async def _answer(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
         if host in control.HOSTS:

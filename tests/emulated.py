@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 # The distinct calls of the last test session, for docs/emulator-coverage.md.
 CALLS = ROOT / ".cache" / "calls.jsonl"
+# The public notebook's time, whose model and sizes the flow has as its defaults; they are retired since.
+AS_OF = "2025-03-01"
 _RUNNING: list[Emulator] = []
 
 
@@ -175,9 +177,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_emulator(state: Path, *options: str) -> Iterator[Emulator]:
-    """Starts an emulator over `state`; stops it at the end."""
-    emulator = Emulator(state, free_port(), options)
+def running_emulator(state: Path, *options: str, as_of: str = AS_OF) -> Iterator[Emulator]:
+    """Starts an emulator over `state`, on that day; stops it at the end."""
+    emulator = Emulator(state, free_port(), ("--as-of", as_of, *options))
     emulator.start()
     _RUNNING.append(emulator)
     try:

@@ -83,7 +83,7 @@ def _compute(installation: Installation, document: Document, cluster: Document, 
     }
 
 
-def sizes() -> list[Document]:
+def sizes(offered: list[skus.Sku]) -> list[Document]:
     """The sizes as `compute.list_sizes` reads them."""
     return [
         {
@@ -92,11 +92,11 @@ def sizes() -> list[Document]:
             "vCPUs": sku.vcpus,
             "gpus": sku.gpus,
             "osVhdSizeMB": 1047552,
-            "maxResourceVolumeMB": sku.disk_mb,
-            "memoryGB": sku.memory_gb,
+            "maxResourceVolumeMB": sku.disk_gib * 1024,
+            "memoryGB": sku.memory_gib,
             "lowPriorityCapable": sku.low_priority,
             "premiumIO": True,
             "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
         }
-        for sku in skus.SKUS
+        for sku in offered
     ]

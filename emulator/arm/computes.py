@@ -245,7 +245,7 @@ def routes(computes: Computes, quota: Quota) -> list[Route]:
         return reply({"nodes": computes.nodes(request.path_params["name"])})
 
     async def vm_sizes(request: Request) -> Response:
-        return reply({"value": sizes()})
+        return reply({"value": sizes(quota.sizes())})
 
     async def usages(request: Request) -> Response:
         return reply({"value": quota.usages()})

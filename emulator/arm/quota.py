@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from emulator import errors
 from emulator.arm import skus
+from emulator.conditions import Conditions
 from emulator.faults.book import under
 from emulator.faults.rules import QuotaExhausted
 from emulator.installation import PROVIDER, Installation
@@ -18,10 +19,17 @@ Usage = Callable[[], Mapping[tuple[str, str], int]]
 
 
 class Quota:
-    """The limits of the subscription. Who uses vCPUs tells so through `count`."""
+    """The sizes that the region offers and the limits of the subscription, under `conditions`. Who uses vCPUs tells so through
+    `count`."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, conditions: Conditions | None = None) -> None:
         self._installation = installation
+        self._conditions = conditions or Conditions()
+        limits = self._conditions.limits
+        self._totals = {
+            DEDICATED: TOTALS[DEDICATED] if limits.dedicated is None else limits.dedicated,
+            LOW_PRIORITY: TOTALS[LOW_PRIORITY] if limits.low_priority is None else limits.low_priority,
+        }
         self._users: list[Usage] = []
 
     def count(self, usage: Usage) -> None:
@@ -41,25 +49,30 @@ class Quota:
         """Usage and limit as `compute.list_usage` reads them: of each priority its total, then each family, by the same name
         for both. Low-priority families have no limit of their own: -1."""
         rows = []
-        for priority, total in TOTALS.items():
+        for priority, total in self._totals.items():
             kind = f"{priority[0].lower()}{priority[1:]}Cores"
             name, label = f"Total{priority}Cores", f"Total Cluster {priority} Regional vCPUs"
             rows.append(self._row("", f"total{kind[0].upper()}{kind[1:]}", name, label, self.used(priority), total))
             for family in skus.FAMILIES:
                 label = f"{family.label} Cluster {priority} vCPUs"
-                limit = family.limit if priority == DEDICATED else -1
+                limit = self._conditions.limits.of(family) if priority == DEDICATED else -1
                 used = self.used(priority, family.name)
                 rows.append(self._row(f"/{label.replace(' ', '_')}", kind, family.name, label, used, limit))
         return rows
+
+    def sizes(self) -> list[skus.Sku]:
+        """The sizes that there are on the day."""
+        today = self._conditions.today()
+        return [sku for sku in skus.SKUS if not sku.is_retired(today)]
 
     def require_size(self, size: str) -> skus.Sku:
         """The virtual machine size of that name.
 
         Raises:
-            AzureError: 400, the region has no such size.
+            AzureError: 400, the region has no such size, or has it no more.
         """
         sku = skus.find(size)
-        if sku is None:
+        if sku is None or sku.is_retired(self._conditions.today()):
             region = self._installation.region
             raise errors.bad_request(f"The specified VM size {size[:64]} is not supported in region {region}.")
         return sku
@@ -90,12 +103,11 @@ class Quota:
 
     def _bounds(self, sku: skus.Sku, priority: str) -> list[tuple[str, int, int]]:
         """What binds machines of a size: what Azure calls it, what is used of it, its limit."""
-        rows = [("total", self.used(priority), TOTALS[priority])]
+        rows = [("total", self.used(priority), self._totals[priority])]
         if priority == DEDICATED:
             family = skus.family_of(sku)
-            rows.insert(
-                0, (f"{family.label.removesuffix(' Family')} family", self.used(priority, family.name), family.limit)
-            )
+            label, limit = f"{family.label.removesuffix(' Family')} family", self._conditions.limits.of(family)
+            rows.insert(0, (label, self.used(priority, family.name), limit))
         return [(label, used, used if under(QuotaExhausted) else limit) for label, used, limit in rows]
 
     def _row(self, tail: str, kind: str, name: str, label: str, used: int, limit: int) -> Document:

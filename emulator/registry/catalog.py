@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +40,27 @@ class ModelImportError(Exception):
     """The folder can't become a registry model; the message says why and what to do."""
 
 
-class Catalog:
-    """The system registry of one installation. Imported models live in its state folder and are seen at once."""
+def _machines_day() -> date:
+    return datetime.now(UTC).date()
 
-    def __init__(self, installation: Installation) -> None:
+
+class Catalog:
+    """The system registry of one installation, on the day that `today` tells. Imported models live in its state folder and are seen
+    at once."""
+
+    def __init__(self, installation: Installation, today: Callable[[], date] = _machines_day) -> None:
         self._folder = installation.state / "registry" / "models"
+        self._today = today
 
     def models(self) -> list[RegistryModel]:
         """Every model version, the system's first, each name's newest last."""
         from emulator.components.foundation import system_models
 
+        today = self._today()
         built_in = [
-            RegistryModel(m.name, m.version, m.description, m.tags, m.properties, m.system_metadata, m.is_archived)
+            RegistryModel(
+                m.name, m.version, m.description, m.tags, m.properties, m.system_metadata, m.is_archived(today)
+            )
             for m in system_models()
         ]
         imported = [

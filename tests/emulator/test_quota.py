@@ -13,9 +13,10 @@ from azure.core.exceptions import HttpResponseError
 
 from emulator.arm import skus
 from emulator.arm.quota import DEDICATED, LOW_PRIORITY, Quota
+from emulator.conditions import Conditions
 from emulator.errors import AzureError
 from emulator.installation import Installation
-from tests.emulated import Emulator
+from tests.emulated import AS_OF, Emulator
 
 NCSV3, T4, A100 = "standardNCSv3Family", "Standard NCASv3_T4 Family", "StandardNCADSA100v4Family"
 
@@ -23,7 +24,7 @@ NCSV3, T4, A100 = "standardNCSv3Family", "Standard NCASv3_T4 Family", "StandardN
 @pytest.fixture
 def quota(tmp_path: Path) -> Quota:
     """192 of NCSv3's 200 vCPUs are in use, 296 elsewhere: 12 of the total's 500 are free. 190 of 200 at low priority."""
-    made = Quota(Installation.open(tmp_path))
+    made = Quota(Installation.open(tmp_path), Conditions().changed(as_of=AS_OF))
     made.count(lambda: {(NCSV3, DEDICATED): 192, (T4, DEDICATED): 128})
     made.count(lambda: Counter({(A100, DEDICATED): 168, (NCSV3, LOW_PRIORITY): 190}))
     return made

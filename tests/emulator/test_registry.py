@@ -45,7 +45,7 @@ def test_a_models_facts_are_sent_where_azure_has_them(registry: Any) -> None:
     before = sent("Phi-2-chat", "3")
     assert before["systemMetadata"] == {} and before["isArchived"] is True
     assert before["properties"]["finetuning-tasks"] == "chat-completion"
-    assert before["tags"]["finetuneRetirementDate"] == "2025-08-30"
+    assert before["tags"]["finetuneRetirementDate"] == "2024-08-30"
 
 
 def test_the_pipeline_has_the_real_components_inputs(registry: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from emulator.components.foundation.gguf_package import SMOLLM2, GgufPackage
@@ -9,7 +10,7 @@ from emulator.components.foundation.stand_in import Recipe
 
 REGISTRY = "azureml"
 
-# SKUs with NVIDIA V100 and A100 cards.
+# SKUs with NVIDIA V100, A100 and H100 cards.
 V100 = ("Standard_NC6s_v3", "Standard_NC12s_v3", "Standard_NC24s_v3", "Standard_NC24rs_v3", "Standard_ND40rs_v2")
 A100 = (
     "Standard_NC24ads_A100_v4",
@@ -18,6 +19,7 @@ A100 = (
     "Standard_ND96asr_v4",
     "Standard_ND96amsr_A100_v4",
 )
+H100 = ("Standard_NC40ads_H100_v5", "Standard_NC80adis_H100_v5", "Standard_ND96isr_H100_v5")
 
 STAND_IN_NOTE = (
     "This is NOT Microsoft's {name}. It is a model of some 150,000 parameters, of the same architecture (Phi-3) and "
@@ -47,7 +49,11 @@ class FoundationModel:
     tags: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     system_metadata: dict[str, Any] = field(default_factory=dict)
-    is_archived: bool = False
+    archived_from: date | None = None
+
+    def is_archived(self, today: date) -> bool:
+        """Whether its publisher has withdrawn it by `today`."""
+        return self.archived_from is not None and self.archived_from <= today
 
     @property
     def id(self) -> str:
@@ -135,7 +141,7 @@ _SYSTEM_MODELS = (
     _stand_in(
         "Phi-3-mini-4k-instruct",
         "15",
-        "The newest version here, not archived; on Azure itself the model's fine-tuning was retired on 2025-08-30.",
+        "Its fine-tuning and its inference are retired from 2025-08-30 on.",
         tags={
             "stand_in": "true",
             "model_specific_defaults": repr(
@@ -154,7 +160,51 @@ _SYSTEM_MODELS = (
             displayName="Phi-3-mini instruct (4k)",
             license="apache-2.0",
             SKU=_sizes("24|1|220|64", "6|1|112|64", A100),
+            # The sizes are those of the public notebook's time: the list that Azure sends since has no V100 to tune on.
             supportedComputes={"finetuneComputes": [*V100, *A100], "inferenceComputes": [*V100, *A100]},
+            deprecation={
+                "finetuneDeprecationDate": "2025-06-30T00:00:00.000000Z",
+                "finetuneRetirementDate": "2025-08-30T00:00:00.000000Z",
+                "inferenceDeprecationDate": "2025-06-30T00:00:00.000000Z",
+                "inferenceLegacyDate": "2025-06-09T00:00:00.000000Z",
+                "inferenceRetirementDate": "2025-08-30T00:00:00.000000Z",
+            },
+        ),
+        archived_from=date(2025, 8, 30),  # it is; since which day is not published
+    ),
+    _stand_in(
+        "Phi-4",
+        "8",
+        "Not retired: the model to begin with today.",
+        tags={
+            "stand_in": "true",
+            "model_specific_defaults": repr(
+                {
+                    "apply_deepspeed": "true",
+                    "deepspeed_stage": 3,
+                    "apply_lora": "true",
+                    "apply_ort": "false",
+                    "precision": 16,
+                    "ignore_mismatched_sizes": "false",
+                    "learning_rate": "5e-6",
+                    "lr_scheduler_type": "cosine",
+                    "num_train_epochs": 1,
+                    "per_device_train_batch_size": 1,
+                    "per_device_eval_batch_size": 1,
+                    "gradient_accumulation_steps": 1,
+                }
+            ),
+        },
+        system_metadata=chat_metadata(
+            displayName="Phi-4",
+            license="apache-2.0",
+            SKU={
+                "finetuneMinSkuSpec": "24|1|220|64",
+                "finetuneRecommendedSkus": [*A100, *H100],
+                "inferenceMinSkuSpec": "24|1|220|64",
+                "inferenceRecommendedSkus": [*A100, *H100],
+            },
+            supportedComputes={"finetuneComputes": [*A100, *H100], "inferenceComputes": [*A100, *H100]},
         ),
     ),
     # As every model was described until 2026: clients of either age can be tried.
@@ -168,10 +218,10 @@ _SYSTEM_MODELS = (
             "stand_in": "true",
             "finetune_compute_allow_list": repr([*V100, *A100]),
             "inference_compute_allow_list": repr([*V100, *A100]),
-            "finetuneDeprecationDate": "2025-06-30",
-            "finetuneRetirementDate": "2025-08-30",
-            "inferenceDeprecationDate": "2025-06-30",
-            "inferenceRetirementDate": "2025-08-30",
+            "finetuneDeprecationDate": "2024-06-30",
+            "finetuneRetirementDate": "2024-08-30",
+            "inferenceDeprecationDate": "2024-06-30",
+            "inferenceRetirementDate": "2024-08-30",
         },
         properties={
             "finetuning-tasks": "chat-completion",
@@ -180,6 +230,6 @@ _SYSTEM_MODELS = (
             "inference-min-sku-spec": "6|1|112|64",
             "inference-recommended-sku": ", ".join([*V100, *A100]),
         },
-        is_archived=True,
+        archived_from=date(2024, 8, 30),
     ),
 )
