@@ -6,7 +6,7 @@ such, with the date. What is unknown of it, or about to change, is said on the r
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from pydantic import Field
 from blocks import AzureMLWorkspace
 from blocks.names import REGISTRY_MODEL, RegistryModelName
 from tasks.artifacts import markdown_table, publish_markdown, quoting
+from tasks.azure_ml.clock import day_of
 from tasks.azure_ml.errors import InvalidConfiguration, is_not_found
 from tasks.azure_ml.foundation import EVENTS, FoundationModel, read_model, retirement_refusal, tuning_refusal, warnings
 from tasks.form import ParameterGroup
@@ -49,14 +50,14 @@ def find_foundation_model(
     """Reads `choice` from the registry, for a run that `serves` what it trains or not.
 
     Args:
-        today: by which the model's dates are judged. Default: the date in UTC.
+        today: by which the model's dates are judged. Default: the date that the registry answers with.
 
     Raises:
         InvalidConfiguration: there is no such model, it cannot be fine-tuned for chat, or it is archived or retired (unless the
             choice allows that).
     """
-    day = today or datetime.now(UTC).date()
-    model = read_model(_answer(workspace, choice))
+    answer, answered_on = _answer(workspace, choice)
+    day, model = today or answered_on, read_model(answer)
     if refused := tuning_refusal(model):
         raise InvalidConfiguration(refused)
     trouble = retirement_refusal(model, day, serves=serves)
@@ -70,13 +71,28 @@ def find_foundation_model(
     for note in model.notes:
         run_logger().warning(note)
     run_logger().info("Base model %s, version %s.", model.name, model.version)
-    publish_markdown("base-model", f"{model}: {len(model.notes) or 'no'} warnings", _page(model))
+    publish_markdown("base-model", f"{model}: {len(model.notes) or 'no'} warnings", _page(model, day))
     return model
 
 
-def _answer(workspace: AzureMLWorkspace, choice: ModelParameters) -> Any:
-    """What the registry answers about the model, as it sends it: the SDK's `Model` leaves `systemMetadata` out, and cannot be made
-    of a model without flavors."""
+class _Listening:
+    """The registry's client, which keeps its latest answer: the SDK's functions return what is in it, not when it was given."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.answer: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def send_request(self, *request: Any, **more: Any) -> Any:
+        self.answer = self._client.send_request(*request, **more)
+        return self.answer
+
+
+def _answer(workspace: AzureMLWorkspace, choice: ModelParameters) -> tuple[Any, date]:
+    """What the registry answers about the model, as it sends it, and on which day, by its clock. The SDK's `Model` leaves
+    `systemMetadata` out, and cannot be made of a model without flavors."""
     from azure.ai.ml._restclient.arm_ml_service.models import ModelVersion
     from azure.ai.ml._utils._asset_utils import _get_latest
     from azure.ai.ml._utils._registry_utils import get_registry_versioned_asset
@@ -96,7 +112,9 @@ def _answer(workspace: AzureMLWorkspace, choice: ModelParameters) -> Any:
                 arm_cls=ModelVersion,
             )
             version = str(latest.id).rpartition("/")[2]
-        return get_registry_versioned_asset(client, "models", choice.name, version, group, registry)
+        listening = _Listening(client)
+        found = get_registry_versioned_asset(listening, "models", choice.name, version, group, registry)
+        return found, day_of(listening.answer.headers)
     except Exception as error:
         if is_not_found(error) or "does not exist" in str(error):
             where = f"model {choice.name}{f' version {version}' if version else ''} in registry {registry}"
@@ -106,7 +124,7 @@ def _answer(workspace: AzureMLWorkspace, choice: ModelParameters) -> Any:
         raise
 
 
-def _page(model: FoundationModel) -> str:
+def _page(model: FoundationModel, day: date) -> str:
     """What the registry says of the model, for people."""
     dates = [f"{of} {becomes}: {model.dates[name]}" for name, (of, becomes) in EVENTS.items() if name in model.dates]
     facts = {
@@ -118,6 +136,7 @@ def _page(model: FoundationModel) -> str:
         "Is served on no less than": model.inference_minimum or "unknown",
         "Archived": {True: "yes", False: "no", None: "unknown"}[model.archived],
         "Dates": "; ".join(dates) or "none is announced",
+        "Judged on": day,
         "Its publisher's defaults": ", ".join(f"{name} {value}" for name, value in model.defaults.items()) or "none",
     }
     table = markdown_table((str(model), ""), [(name, quoting(str(value))) for name, value in facts.items()])

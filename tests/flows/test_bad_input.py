@@ -47,7 +47,7 @@ def other_blocks(workspace: AzureMLWorkspace, emulator: Emulator) -> None:
         ).save(name, overwrite=True)
 
     emulator.publish("for-texts", system_metadata={"tasks": {"fineTuningTasks": ["text-generation"]}})
-    emulator.publish("not-served", system_metadata={"deprecation": {"inferenceRetirementDate": "2025-08-30T00:00:00Z"}})
+    emulator.publish("not-served", system_metadata={"deprecation": {"inferenceRetirementDate": "2024-08-30T00:00:00Z"}})
     save("no-such-workspace", workspace_name="elsewhere")
     save("wrong-secret", secret="not-the-secret-at-all")
     save("reader", who=reader)
@@ -131,11 +131,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "wrong secret": ({"workspace": "wrong-secret"}, "secret"),
     "missing role": ({"workspace": "reader"}, "role"),
     "unknown model": ({"model": {"name": "no-such-model"}}, "There is no model no-such-model"),
-    "retired model": ({"model": {"name": "Phi-2-chat"}}, "was retired on 2025-08-30"),
+    "retired model": ({"model": {"name": "Phi-2-chat"}}, "was retired on 2024-08-30"),
     "model not for chat": ({"model": {"name": "for-texts"}}, "for-texts version 1 cannot be fine-tuned for chat"),
     "model not to be served": (
         {"model": {"name": "not-served"}},
-        "Inference of not-served version 1 was retired on 2025-08-30",
+        "Inference of not-served version 1 was retired on 2024-08-30",
     ),
     "size without GPU, of a model that need not be served": (
         {"model": {"name": "not-served"}, "deployment": {"enabled": False}, "compute": {"size": "Standard_DS3_v2"}},

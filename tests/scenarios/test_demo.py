@@ -76,7 +76,7 @@ def test_a_good_run_ends_with_a_summary_and_leaves_nothing_running(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "stage", "why"),
     [
-        ({"model": {"name": "Phi-2-chat"}}, "find_foundation_model", "was retired on 2025-08-30"),
+        ({"model": {"name": "Phi-2-chat"}}, "find_foundation_model", "was retired on 2024-08-30"),
         ({"compute": {"size": "Standard_DS3_v2"}}, "validate_compute", "Standard_DS3_v2"),
     ],
 )

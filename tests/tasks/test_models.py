@@ -88,13 +88,13 @@ def test_an_answer_that_is_not_the_registrys_is_trouble_that_may_pass(
 
 def test_the_models_of_the_emulator_say_all_that_a_run_asks_for(workspace: AzureMLWorkspace) -> None:
     for name in ("Phi-3-mini-4k-instruct", "SmolLM2-135M-Instruct"):
-        assert found(workspace, name).notes == []
+        assert found(workspace, name, today=None).notes == []
 
 
 def test_a_model_in_the_spelling_of_2024_is_read_as_one_of_today(workspace: AzureMLWorkspace) -> None:
     old, new = (
         found(workspace, "Phi-2-chat", choice={"allow_retired": True}),
-        found(workspace, "Phi-3-mini-4k-instruct"),
+        found(workspace, "Phi-3-mini-4k-instruct", today=None),
     )
     for fact in (
         "finetune_tasks",
@@ -104,21 +104,21 @@ def test_a_model_in_the_spelling_of_2024_is_read_as_one_of_today(workspace: Azur
         "finetune_minimum",
     ):
         assert getattr(old, fact) == getattr(new, fact)
-    assert old.archived and set(old.dates.values()) == {date(2025, 6, 30), date(2025, 8, 30)}
+    assert old.archived and set(old.dates.values()) == {date(2024, 6, 30), date(2024, 8, 30)}
 
 
 def test_a_retired_model_is_refused_unless_asked_for(workspace: AzureMLWorkspace) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
         found(workspace, "Phi-2-chat")
     for said in (
-        "Fine-tuning of Phi-2-chat version 3 was retired on 2025-08-30.",
+        "Fine-tuning of Phi-2-chat version 3 was retired on 2024-08-30.",
         "is archived",
         "Inference of Phi-2-chat",
     ):
         assert said in str(refused.value)
     assert "Set model.name to another model, or model.allow_retired" in str(refused.value)
     [first, *_] = found(workspace, "Phi-2-chat", choice={"allow_retired": True}).notes
-    assert "was retired on 2025-08-30" in first and "Going on, since model.allow_retired is set." in first
+    assert "was retired on 2024-08-30" in first and "Going on, since model.allow_retired is set." in first
 
 
 def test_a_model_that_cannot_be_tuned_for_chat_is_refused_whatever_is_allowed(
@@ -153,13 +153,14 @@ def test_warnings_are_on_the_runs_page_and_in_its_log(
 
 
 def test_the_page_has_the_facts_by_which_a_run_is_judged(workspace: AzureMLWorkspace, pages: dict[str, str]) -> None:
-    found(workspace, "Phi-3-mini-4k-instruct")
+    found(workspace, "Phi-3-mini-4k-instruct", today=None)
     page = pages["base-model"].replace("\\", "")
     for said in (
         "no warnings",
         "| chat-completion |",
         "Standard_NC24rs_v3",
         "24 vCPUs, 1 GPU, 220 GB of memory",
-        "none is announced",
+        "Fine-tuning retired: 2025-08-30",
+        "| Judged on | 2025-03-01 |",
     ):
         assert said in page
