@@ -67,11 +67,12 @@ HOSTS = {
 def served() -> list[Served]:
     """Every operation, by host and path."""
     from emulator.assembly import Azure
+    from emulator.conditions import Conditions
     from emulator.hosts import Service
     from emulator.installation import Installation
 
     with tempfile.TemporaryDirectory() as state:
-        azure = Azure(Installation.open(Path(state)), 1, reset=lambda port: None)
+        azure = Azure(Installation.open(Path(state)), Conditions(), 1, reset=lambda port: None)
         operations = azure.server.operations
         return [_served(HOSTS[service], *operation) for service in HOSTS for operation in operations[Service(service)]]
 

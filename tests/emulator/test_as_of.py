@@ -197,11 +197,12 @@ def test_quotas_from_a_file_are_listed_met_and_refused(tmp_path: Path) -> None:
         assert found["StandardNCADSA100v4Family"] == 24
         assert found["standardNCSv3Family"] == 200, "what the file leaves out"
         assert cluster(emulator, "Standard_NC24ads_A100_v4").provisioning_state == "Succeeded"
-        for more, quota in (
+        refusals: list[tuple[dict[str, Any], str]] = [
             ({"size": "Standard_NC48ads_A100_v4"}, "Standard NCADS_A100_v4 family vCPU quota of 24"),
             ({"size": "Standard_NC64as_T4_v3"}, "total vCPU quota of 60"),
             ({"size": "Standard_NC24ads_A100_v4", "tier": "low_priority"}, "total vCPU quota of 12"),
-        ):
+        ]
+        for more, quota in refusals:
             with pytest.raises(HttpResponseError, match=quota):
                 client.compute.begin_create_or_update(AmlCompute(name="more", **more)).result()
         model = base_model(emulator, "SmolLM2-135M-Instruct")
