@@ -128,6 +128,15 @@ def test_a_model_and_sizes_of_today_do_today(later: Emulator) -> None:
     assert compute(later, model, size, size).size == size
 
 
+@pytest.mark.parametrize(("day", "there"), [("2025-03-30", True), ("2025-03-31", False)])
+def test_a_size_is_gone_from_its_day_on(tmp_path: Path, day: str, there: bool) -> None:
+    from emulator.arm.quota import Quota
+    from emulator.installation import Installation
+
+    offered = Quota(Installation.open(tmp_path), Conditions().changed(as_of=day)).sizes()
+    assert (TRAINS in {sku.name for sku in offered}) is there
+
+
 @pytest.mark.parametrize(("day", "archived"), [("2025-08-29", False), ("2025-08-30", True)])
 def test_a_model_is_archived_from_its_day_on(tmp_path: Path, day: str, archived: bool) -> None:
     from emulator.installation import Installation

@@ -26,6 +26,6 @@ def test_the_first_session_runs_as_written(
 
     output = capfd.readouterr().out
     assert re.search(r"Step chat_completion_finetune .*is Running", output), "jobs.stream shows what the steps do"
-    assert "This is NOT Microsoft's Phi-3-mini-4k-instruct" in output, "a stand-in says so in the job's log"
+    assert "This is NOT Microsoft's Phi-4" in output, "a stand-in says so in the job's log"
     assert names["answer"] and '"output"' in names["answer"]
     assert "first-endpoint" not in [endpoint.name for endpoint in names["ml"].online_endpoints.list()]
