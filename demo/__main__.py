@@ -17,7 +17,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from deployments.stack.azure import AS_OF
 from deployments.stack.bringing_up import start_server
 from deployments.stack.layout import Stack
 from deployments.stack.processes import Processes
@@ -78,8 +77,8 @@ def _start_emulator() -> None:
     daemon.stop(STATE)
     shutil.rmtree(STATE, ignore_errors=True)
     port = _free_port()
-    running = daemon.start(STATE, port, as_of=AS_OF)
-    _say("Azure ML", f"on this machine, process {running.pid}, reached through 127.0.0.1:{port}, as of {AS_OF}")
+    running = daemon.start(STATE, port)
+    _say("Azure ML", f"on this machine, process {running.pid}, reached through 127.0.0.1:{port}")
 
 
 def _start_prefect(processes: Processes) -> None:

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--as-of",
             metavar="DATE",
-            help="the day that models and sizes are as of, as 2025-03-01; kept until another or `today` is given (default: today)",
+            help="the day that models and sizes are as of (default: 2025-03-01), or `today`; kept until another is given",
         )
         added.add_argument("--quota", type=Path, metavar="FILE", help="limits of vCPUs, as below; kept from then on")
         added.add_argument("--region", metavar="NAME", help="where a new emulator is (default: eastus)")

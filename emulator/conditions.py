@@ -14,6 +14,8 @@ from emulator import disk
 from emulator.arm.limits import Limits, LimitsError, read_limits
 
 FILE = "conditions.json"
+FIRST_DAY = date(2025, 3, 1)
+"""Unless another is asked for: the public notebook's time. Its model and sizes, the flow's defaults, are retired since."""
 TODAY = "today"
 EARLIEST = date(2020, 1, 1)  # what was retired before is not in the tables
 
@@ -26,7 +28,7 @@ class ConditionsError(Exception):
 class Conditions:
     """The day that models and sizes are as of, None for the machine's own; and the limits that were set."""
 
-    as_of: date | None = None
+    as_of: date | None = FIRST_DAY
     limits: Limits = field(default_factory=Limits)
 
     def __str__(self) -> str:
@@ -44,7 +46,7 @@ class Conditions:
 
     @classmethod
     def kept(cls, state: Path) -> Conditions:
-        """Those of the emulator over `state`; the machine's day and the emulator's own limits if none were ever set."""
+        """Those of the emulator over `state`; the first day and the emulator's own limits if none were ever set."""
         path = state / FILE
         if not path.exists():
             return cls()

@@ -11,8 +11,6 @@ from deployments.stack.layout import ROOT, Stack
 from deployments.stack.processes import Processes, StackError, Started
 
 NAME = "emulator"
-AS_OF = "2025-03-01"
-"""The public notebook's time: the model and the sizes that the flow has as its defaults were there then, and are retired since."""
 
 
 def start(stack: Stack, processes: Processes) -> str:
@@ -24,13 +22,13 @@ def start(stack: Stack, processes: Processes) -> str:
     if port := _status(stack).get("port"):
         return f"runs already, proxy 127.0.0.1:{port}"
     try:
-        _run(stack, "start", "--port", str(stack.emulator_port), "--as-of", AS_OF)
+        _run(stack, "start", "--port", str(stack.emulator_port))
     except StackError as problem:
         # Its own options have other names here.
         said = str(problem).replace("--port", "--emulator-port").replace("--state", "--emulator-state")
         raise StackError(said) from problem
     processes.record(NAME, Started.of(_status(stack)["pid"]))
-    return f"started, proxy 127.0.0.1:{stack.emulator_port}, as of {AS_OF}, when the flow's default sizes were there"
+    return f"started, proxy 127.0.0.1:{stack.emulator_port}"
 
 
 def stop(stack: Stack, processes: Processes) -> bool:

@@ -161,11 +161,13 @@ def test_a_stopped_emulator_goes_on_with_its_date_until_it_is_told_another(tmp_p
         return said
 
     try:
-        assert f"as of {AS_OF}" in command_line(*start, "--as-of", AS_OF).stdout
+        assert f"as of {AS_OF}" in command_line(*start).stdout
         assert "already runs, as of" in command_line(*start, "--as-of", LATER, check=False).stderr
         told()
+        command_line(*start, "--as-of", LATER)
+        told()
         command_line(*start)
-        assert status() == AS_OF
+        assert status() == LATER
         told()
         command_line(*start, "--as-of", "today")
         assert status() is None
@@ -173,10 +175,11 @@ def test_a_stopped_emulator_goes_on_with_its_date_until_it_is_told_another(tmp_p
         command_line("stop", *state)
 
 
-def test_without_a_date_it_is_the_machines_day() -> None:
-    conditions = Conditions()
-    assert conditions.today() == datetime.now(UTC).date()
-    assert str(conditions) == f"as of today, {conditions.today()}"
+def test_without_a_date_it_is_the_day_of_the_flows_defaults_and_today_the_machines() -> None:
+    assert str(Conditions()) == f"as of {AS_OF}"
+    today = Conditions().changed(as_of="today")
+    assert today.today() == datetime.now(UTC).date()
+    assert str(today) == f"as of today, {today.today()}"
 
 
 @pytest.mark.parametrize("day", [AS_OF, LATER])
