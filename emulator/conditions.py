@@ -46,13 +46,22 @@ class Conditions:
 
     @classmethod
     def kept(cls, state: Path) -> Conditions:
-        """Those of the emulator over `state`; the first day and the emulator's own limits if none were ever set."""
+        """Those of the emulator over `state`; the first day and the emulator's own limits if none were ever set.
+
+        Raises:
+            ConditionsError: what is kept cannot be read.
+        """
         path = state / FILE
         if not path.exists():
             return cls()
-        saved = json.loads(path.read_text())
-        as_of = saved["as_of"] and date.fromisoformat(saved["as_of"])
-        return cls(as_of, Limits(**saved["limits"]))
+        try:
+            saved = json.loads(path.read_text())
+            as_of = saved["as_of"] and date.fromisoformat(saved["as_of"])
+            return cls(as_of, Limits(**saved["limits"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConditionsError(
+                f"{path} cannot be read ({error}). Delete it, and start the emulator with its --as-of and --quota again."
+            ) from error
 
     def keep(self, state: Path) -> None:
         """Writes them where `kept` finds them."""

@@ -71,7 +71,7 @@ FAMILIES = (
 
 # https://learn.microsoft.com/azure/virtual-machines/n-series-migration
 K80_P100_P40 = date(2023, 8, 31)
-# https://learn.microsoft.com/azure/virtual-machines/sizes/retirement/ncv3-nc24rs-retirement and .../ncv3-retirement
+# https://learn.microsoft.com/azure/virtual-machines/ncv3-nc24rs-retirement and .../ncv3-nc6s-nc12s-nc24s-retirement
 V100_RDMA, V100 = date(2025, 3, 31), date(2025, 9, 30)
 
 # https://learn.microsoft.com/azure/virtual-machines/sizes/overview, and the page of each series under it.

@@ -151,11 +151,7 @@ def test_a_stopped_emulator_goes_on_with_its_date_until_it_is_told_another(tmp_p
     state = ("--state", str(tmp_path / "s"))
     start = ("start", *state, "--port", str(free_port()))
 
-    def told() -> str:
-        assert command_line("stop", *state).stdout == "Stopped.\n"
-        return command_line("status", *state, check=False).stdout
-
-    def status() -> str:
+    def status() -> str | None:
         said = json.loads(command_line("status", *state, "--json").stdout)["as_of"]
         assert f"as of {said or 'today'}" in command_line("status", *state).stdout
         return said
@@ -163,16 +159,27 @@ def test_a_stopped_emulator_goes_on_with_its_date_until_it_is_told_another(tmp_p
     try:
         assert f"as of {AS_OF}" in command_line(*start).stdout
         assert "already runs, as of" in command_line(*start, "--as-of", LATER, check=False).stderr
-        told()
+        command_line("stop", *state)
         command_line(*start, "--as-of", LATER)
-        told()
+        command_line("stop", *state)
         command_line(*start)
         assert status() == LATER
-        told()
+        command_line("stop", *state)
         command_line(*start, "--as-of", "today")
         assert status() is None
     finally:
         command_line("stop", *state)
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "{}", "[]", '{"as_of": "soon", "limits": {}}', '{"as_of": null, "limits": {"x": 1}}']
+)
+def test_conditions_that_somebody_damaged_are_refused_in_a_sentence(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "conditions.json").write_text(kept)
+    done = command_line("start", "--state", str(tmp_path), "--port", str(free_port()), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path / 'conditions.json'} cannot be read")
+    assert done.stderr.endswith("--as-of and --quota again.\n")
 
 
 def test_without_a_date_it_is_the_day_of_the_flows_defaults_and_today_the_machines() -> None:
