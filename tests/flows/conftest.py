@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.events.worker import EventsWorker
 
 from blocks import AzureMLWorkspace
 from tests.emulated import Emulator
@@ -20,6 +21,14 @@ def workspace(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> I
         block = emulator.block()
         block.save(BLOCK, overwrite=True)
         yield block
+
+
+@pytest.fixture(autouse=True)
+def _events_go_to_this_server() -> None:
+    """Prefect has one sender of events for a process, bound to the server of whoever was the first to send one: a thread that
+    another test has left behind, say, whose server is gone. Then all events, and task runs with them, would be lost from then on.
+    """
+    EventsWorker.drain_all(timeout=30)
 
 
 @pytest.fixture(scope="session")
