@@ -210,7 +210,8 @@ def _import_model(options: argparse.Namespace) -> int:
     from emulator.registry.catalog import Catalog, ModelImportError
 
     try:
-        model = Catalog(Installation.open(options.state)).import_model(options.folder.resolve(), options.name)
+        catalog = Catalog(Installation.open(options.state), Conditions.kept(options.state).today)
+        model = catalog.import_model(options.folder.resolve(), options.name)
     except ModelImportError as problem:
         raise daemon.DaemonError(str(problem)) from problem
     print(f"Imported as {model.id}")

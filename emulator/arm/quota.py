@@ -22,9 +22,9 @@ class Quota:
     """The sizes that the region offers and the limits of the subscription, under `conditions`. Who uses vCPUs tells so through
     `count`."""
 
-    def __init__(self, installation: Installation, conditions: Conditions | None = None) -> None:
+    def __init__(self, installation: Installation, conditions: Conditions) -> None:
         self._installation = installation
-        self._conditions = conditions or Conditions()
+        self._conditions = conditions
         limits = self._conditions.limits
         self._totals = {
             DEDICATED: TOTALS[DEDICATED] if limits.dedicated is None else limits.dedicated,

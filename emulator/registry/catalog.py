@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,11 @@ class ModelImportError(Exception):
     """The folder can't become a registry model; the message says why and what to do."""
 
 
-def _machines_day() -> date:
-    return datetime.now(UTC).date()
-
-
 class Catalog:
     """The system registry of one installation, on the day that `today` tells. Imported models live in its state folder and are seen
     at once."""
 
-    def __init__(self, installation: Installation, today: Callable[[], date] = _machines_day) -> None:
+    def __init__(self, installation: Installation, today: Callable[[], date]) -> None:
         self._folder = installation.state / "registry" / "models"
         self._today = today
 

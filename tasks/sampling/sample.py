@@ -52,15 +52,7 @@ def sample(
     Raises:
         DatasetError: the source, a file or a row is not as it must be. Then there is no new folder.
     """
-    names = [split for split in params.splits().values() if split is not None]
-    source = resolve(
-        params.source,
-        names,
-        subset=params.subset,
-        revision=params.revision,
-        hub_token=hub_token,
-        workspace=workspace,
-    )
+    source = _resolved(params, workspace, hub_token)
     directory = directory.absolute()
     if source.revision is not None and (found := kept(_folder(directory, _key(source, params, source.revision)))):
         return found
@@ -83,6 +75,23 @@ def sample(
         # The same rows may have been written before, of a source that has other rows by now: those facts are this run's.
         published = publish(partial, folder, is_whole=lambda there: kept(there) is not None)
     return result if published else result.model_copy(update={"reused": True})
+
+
+def outlook(
+    params: DatasetParameters, *, workspace: "AzureMLWorkspace | None" = None, hub_token: str | None = None
+) -> dict[str, Outlook]:
+    """What `sample` would take, by what for, from the files' own accounts of their rows: no row is read of a columnar file.
+
+    Raises:
+        DatasetError: the source, a split, a file's columns or a sample's size is not as it must be.
+    """
+    source = _resolved(params, workspace, hub_token)
+    found = {}
+    for purpose, split in params.splits().items():
+        if split is not None:
+            with SplitReader(split, source, params) as reader:
+                found[purpose] = Outlook(split=split, rows=_size(params, reader), source_rows=reader.rows)
+    return found
 
 
 def kept(folder: Path) -> SampledDataset | None:
@@ -254,6 +263,18 @@ def _key(source: Source, params: DatasetParameters, revision: str) -> str:
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
+def _resolved(params: DatasetParameters, workspace: "AzureMLWorkspace | None", hub_token: str | None) -> Source:
+    """The files of all splits that are asked for."""
+    return resolve(
+        params.source,
+        [split for split in params.splits().values() if split is not None],
+        subset=params.subset,
+        revision=params.revision,
+        hub_token=hub_token,
+        workspace=workspace,
+    )
+
+
 def _folder(directory: Path, key: str) -> Path:
     return directory / f"sample-{key[:16]}"
 
@@ -264,28 +285,3 @@ def _content(written: dict[str, SampledSplit]) -> str:
 
 def _moved(written: dict[str, SampledSplit], folder: Path) -> dict[str, SampledSplit]:
     return {purpose: its.model_copy(update={"path": folder / its.path.name}) for purpose, its in written.items()}
-
-
-def outlook(
-    params: DatasetParameters, *, workspace: "AzureMLWorkspace | None" = None, hub_token: str | None = None
-) -> dict[str, Outlook]:
-    """What `sample` would take, by what for, from the files' own accounts of their rows: no row is read of a columnar file.
-
-    Raises:
-        DatasetError: the source, a split, a file's columns or a sample's size is not as it must be.
-    """
-    names = [split for split in params.splits().values() if split is not None]
-    source = resolve(
-        params.source,
-        names,
-        subset=params.subset,
-        revision=params.revision,
-        hub_token=hub_token,
-        workspace=workspace,
-    )
-    found = {}
-    for purpose, split in params.splits().items():
-        if split is not None:
-            with SplitReader(split, source, params) as reader:
-                found[purpose] = Outlook(split=split, rows=_size(params, reader), source_rows=reader.rows)
-    return found
